@@ -1,0 +1,65 @@
+"""Compressed sparse rows: building them and gathering from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["gather", "gather_numpy", "in_row", "in_row_numpy", "take_rows"]
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@njit(cache=True)
+def gather(indptr: I64, rows: I64, offsets: I64, out: I64) -> None:
+    """Fill ``out[offsets[i]:offsets[i + 1]]`` with the positions of row ``rows[i]``."""
+    for i in range(len(rows)):
+        start = indptr[rows[i]]
+        for j in range(offsets[i + 1] - offsets[i]):
+            out[offsets[i] + j] = start + j
+
+
+def gather_numpy(indptr: I64, rows: I64, offsets: I64) -> I64:
+    """Return what `gather` fills in, with NumPy alone."""
+    length = np.diff(offsets)
+    return np.asarray(
+        np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + np.repeat(indptr[rows], length)
+    )
+
+
+@njit(cache=True)
+def in_row(indptr: I64, indices: I32, rows: I64, wanted: I64, out: I64) -> None:
+    """Fill `out` with the position of ``wanted[i]`` in the sorted row ``rows[i]``, or -1."""
+    for i in range(len(rows)):
+        low, high = indptr[rows[i]], indptr[rows[i] + 1]
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if indices[middle] < wanted[i]:
+                low = middle + 1
+            else:
+                high = middle
+        out[i] = low if low < end and indices[low] == wanted[i] else -1
+
+
+def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:
+    """Return what `in_row` fills in, with NumPy alone."""
+    out = np.full(len(rows), -1, np.int64)
+    for i, (row, value) in enumerate(zip(rows, wanted, strict=True)):
+        hits = np.flatnonzero(indices[indptr[row] : indptr[row + 1]] == value)
+        if len(hits):
+            out[i] = indptr[row] + hits[0]
+    return out
+
+
+def take_rows(indptr: I64, rows: npt.NDArray[np.integer]) -> tuple[I64, I64]:
+    """Return (offsets, positions) that select the entries of `rows` from a CSR structure."""
+    rows = np.asarray(rows, np.int64)
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(indptr[rows + 1] - indptr[rows], out=offsets[1:])
+    positions = np.empty(offsets[-1], np.int64)
+    gather(indptr, rows, offsets, positions)
+    return offsets, positions

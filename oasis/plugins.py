@@ -1,0 +1,70 @@
+"""Components by name, found through entry points: the built-in ones through the same door as anybody's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from oasis.errors import PluginError, ScenarioError, nearest
+from oasis.interfaces import Parameters
+
+__all__ = ["GROUPS", "available", "load", "parse_parameters"]
+
+GROUPS = ("platforms", "recommenders", "policies", "activations", "embedders", "experiments")
+
+_P = TypeVar("_P", bound=Parameters)
+
+
+def available(group: str) -> tuple[str, ...]:
+    """Return the names of the installed components of a group, sorted."""
+    return tuple(sorted({e.name for e in entry_points(group=f"oasis.{group}")}))
+
+
+def load(group: str, name: str) -> Any:
+    """Return the component class registered as `name` in entry point group ``oasis.<group>``.
+
+    Raises
+    ------
+    PluginError
+        If there is none; the message names the nearest one.
+    """
+    for entry in entry_points(group=f"oasis.{group}"):
+        if entry.name == name:
+            return entry.load()
+    names = available(group)
+    raise PluginError(
+        f"no {group.removesuffix('s')} named {name!r}{nearest(name, names)}; available: {', '.join(names)}"
+    )
+
+
+def parse_parameters(model: type[_P], values: Mapping[str, Any], where: str) -> _P:
+    """Validate a component's parameters.
+
+    Raises
+    ------
+    ScenarioError
+        Naming `where`, the key, what was got, what is allowed, and for an unknown key the nearest right one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ScenarioError(explain(error, tuple(model.model_fields), where)) from None
+
+
+def explain(error: ValidationError, known: tuple[str, ...], where: str) -> str:
+    """Return one line per problem of a pydantic error."""
+    lines = []
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"])
+        place = f"{where}.{path}" if path else where
+        if problem["type"] == "extra_forbidden":
+            key = str(problem["loc"][-1])
+            lines.append(f"{place}: unknown key{nearest(key, known)}; allowed: {', '.join(sorted(known))}")
+        else:
+            lines.append(
+                f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+            )
+    return "\n".join(lines)

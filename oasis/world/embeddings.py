@@ -1,0 +1,109 @@
+"""Embeddings of texts, each computed once, as int8 with one scale."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from oasis.world.store import grow
+from oasis.world.text import TextPool
+
+__all__ = ["Embedder", "EmbeddingPool"]
+
+I8 = npt.NDArray[np.int8]
+I32 = npt.NDArray[np.int32]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors.
+
+    Attributes
+    ----------
+    name, version : str
+        Key of stored embeddings: vectors of another embedder or version are never mixed.
+    dimensions : int
+        At most 1,040, so that a float32 product of two int8 vectors is exact (1040 * 127^2 < 2^24).
+    """
+
+    name: str
+    version: str
+    dimensions: int
+
+    def embed(self, texts: pa.LargeStringArray) -> I8:
+        """Return int8 vectors, shape (n, dimensions), on one scale: ``cosine * 127^2 ~ dot`` for unit vectors."""
+        ...
+
+
+class EmbeddingPool:
+    """Vectors by text id. Embedding the same id twice never calls the embedder again.
+
+    Derived state: it follows from the texts and the embedder, so it is neither hashed nor needed in a snapshot.
+    """
+
+    def __init__(self, texts: TextPool, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self.texts_embedded = 0
+        self._texts = texts
+        self._row_of = np.full(16, -1, np.int32)
+        self._vectors = np.empty((0, embedder.dimensions), np.int8)
+        self._norms = np.empty(0, np.float64)
+        self._rows = 0
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        return self.embedder.dimensions
+
+    def ensure(self, text_ids: npt.NDArray[np.integer]) -> None:
+        """Embed those texts that have no vector yet; -1 is ignored."""
+        missing = self._missing(np.asarray(text_ids))
+        if len(missing):
+            self.insert(missing, self.embedder.embed(self._texts.take(missing)))
+            self.texts_embedded += len(missing)
+
+    def insert(self, text_ids: npt.NDArray[np.integer], vectors: I8) -> None:
+        """Store vectors that were computed before (of a population file); ids must be distinct and new."""
+        self._row_of = self._sized(int(text_ids.max(initial=-1)) + 1)
+        start, end = self._rows, self._rows + len(text_ids)
+        self._vectors = grow(self._vectors, start, end)
+        self._norms = grow(self._norms, start, end)
+        self._vectors[start:end] = vectors
+        wide = vectors.astype(np.int32)
+        self._norms[start:end] = np.sqrt(np.einsum("ij,ij->i", wide, wide).astype(np.float64))
+        self._row_of[text_ids] = np.arange(start, end, dtype=np.int32)
+        self._rows = end
+
+    def vectors(self, text_ids: npt.NDArray[np.integer]) -> I8:
+        """Return int8 vectors, shape (n, dimensions); zeros for -1. Texts without a vector are embedded first."""
+        self.ensure(text_ids)
+        return np.asarray(self._gather(text_ids, self._vectors))
+
+    def norms(self, text_ids: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return the Euclidean length of each int8 vector, 0 for -1."""
+        self.ensure(text_ids)
+        return np.asarray(self._gather(text_ids, self._norms))
+
+    def _gather(self, text_ids: npt.NDArray[np.integer], source: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
+        ids = np.asarray(text_ids)
+        out = np.zeros((len(ids), *source.shape[1:]), source.dtype)
+        there = ids >= 0
+        out[there] = source[self._row_of[ids[there]]]
+        return out
+
+    def _sized(self, needed: int) -> I32:
+        used = len(self._row_of)
+        if needed <= used:
+            return self._row_of
+        row_of = grow(self._row_of, used, needed)
+        row_of[used:] = -1
+        return row_of
+
+    def _missing(self, text_ids: npt.NDArray[np.integer]) -> I32:
+        wanted = text_ids[text_ids >= 0]
+        if not len(wanted):
+            return np.empty(0, np.int32)
+        self._row_of = self._sized(int(wanted.max()) + 1)
+        return np.unique(wanted[self._row_of[wanted] < 0]).astype(np.int32)

@@ -1,0 +1,72 @@
+"""What every store of the world can do, so that the engine can hash, save and export it blindly."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["Store", "digest_table", "grow"]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """One named part of the state.
+
+    `to_arrow` is canonical: equal states give equal tables, whatever the history of growth,
+    deletion and compaction behind them.
+    """
+
+    schema: pa.Schema
+
+    def to_arrow(self) -> pa.Table:
+        """Return the state as a table with `schema`."""
+        ...
+
+    def load(self, table: pa.Table) -> None:
+        """Replace the state by that of `table`."""
+        ...
+
+
+def digest_table(table: pa.Table) -> bytes:
+    """Return a BLAKE2b digest of a table's schema and values, independent of chunks and offsets."""
+    digest = hashlib.blake2b(str(table.schema).encode(), digest_size=32)
+    digest.update(table.num_rows.to_bytes(8, "little"))
+    for name in table.column_names:
+        _update(digest, table.column(name).combine_chunks())
+    return digest.digest()
+
+
+def _update(digest: hashlib.blake2b, array: pa.Array) -> None:
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
+    if isinstance(array, pa.DictionaryArray):
+        array = array.dictionary_decode()
+    if array.null_count:
+        digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
+        array = array.fill_null(
+            "" if pa.types.is_large_string(array.type) or pa.types.is_string(array.type) else 0
+        )
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        array = array.cast(pa.large_string())
+        offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+        digest.update(np.ascontiguousarray(offsets - offsets[0] if len(offsets) else offsets).tobytes())
+        data = array.buffers()[2]
+        if data is not None and len(array):
+            digest.update(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
+    elif pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
+        _update(digest, array.flatten())
+    else:
+        digest.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
+
+
+def grow(array: npt.NDArray, used: int, needed: int) -> npt.NDArray:  # type: ignore[type-arg]
+    """Return `array` with room for `needed` rows along axis 0, doubling; the first `used` rows are kept."""
+    if needed <= len(array):
+        return array
+    grown = np.empty((max(needed, 2 * len(array), 16), *array.shape[1:]), array.dtype)
+    grown[:used] = array[:used]
+    return grown

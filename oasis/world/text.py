@@ -1,0 +1,115 @@
+"""All texts of a run: Arrow strings, append-only, normalised once on their way in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["MAX_CHARACTERS", "TextPool", "normalise", "normalise_one"]
+
+MAX_CHARACTERS = 10_000
+"""Longer texts are cut: Reddit's limit for a comment, far above X's 280."""
+
+# C0 and C1 controls except tab and newline, the bidirectional controls (U+061C, U+200E-F, U+202A-E,
+# U+2066-9), the line and paragraph separators, the byte order mark and U+FFFC.
+_DROPPED = "\\x00-\\x08\\x0B-\\x1F\\x7F-\\x9F\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffc"
+_PATTERN = f"[{_DROPPED}]"
+_RE2_PATTERN = r"[\x00-\x08\x0B-\x1F\x7F\x{80}-\x{9F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}\x{FEFF}\x{FFFC}]"
+_COMPILED = re.compile(_PATTERN)
+
+
+def normalise(texts: pa.LargeStringArray, max_characters: int = MAX_CHARACTERS) -> pa.LargeStringArray:
+    """Return texts without control and bidirectional characters, cut to `max_characters`; nulls stay null.
+
+    Carriage returns, NUL, C0 and C1 controls (tab and newline stay), bidirectional controls, U+2028, U+2029,
+    U+FEFF and U+FFFC are removed; lone surrogates have become "?" when the text became Arrow.
+    """
+    texts = texts.cast(pa.large_string())
+    if pc.any(pc.match_substring_regex(texts, _RE2_PATTERN)).as_py():
+        texts = pc.replace_substring_regex(texts, _RE2_PATTERN, "")
+    if (pc.max(pc.utf8_length(texts)).as_py() or 0) > max_characters:
+        texts = pc.utf8_slice_codeunits(texts, 0, max_characters)
+    return texts
+
+
+def normalise_one(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """Return one text by the rule of `normalise`."""
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return _COMPILED.sub("", clean)[:max_characters]
+
+
+class TextPool:
+    """Append-only texts with int32 ids; -1 is "no text".
+
+    Chunks are immutable Arrow arrays; `take` gathers from them without touching Python strings.
+    """
+
+    schema = pa.schema([("text", pa.large_string())])
+
+    def __init__(self) -> None:
+        self._chunks: list[pa.LargeStringArray] = []
+        self._length = 0
+        self._interned: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, texts: pa.LargeStringArray | Sequence[str | None]) -> npt.NDArray[np.int32]:
+        """Normalise and append texts; return their ids, -1 for nulls."""
+        if not isinstance(texts, pa.Array | pa.ChunkedArray):
+            texts = [None if t is None else t.encode("utf-8", "replace").decode("utf-8") for t in texts]
+            texts = pa.array(texts, pa.large_string())
+        if isinstance(texts, pa.ChunkedArray):
+            texts = texts.combine_chunks()
+        present = texts.is_valid().to_numpy(zero_copy_only=False)
+        ids = np.full(len(texts), -1, np.int32)
+        ids[present] = np.arange(self._length, self._length + int(present.sum()), dtype=np.int32)
+        kept = normalise(texts.drop_null())
+        if len(kept):
+            self._chunks.append(kept)
+            self._length += len(kept)
+            self._compact()
+        return ids
+
+    def intern(self, text: str) -> int:
+        """Return the id of a short repeated string (a label, a topic, a group), appending it the first time."""
+        if text not in self._interned:
+            self._interned[text] = int(self.append([text])[0])
+        return self._interned[text]
+
+    def intern_all(self, texts: Sequence[str | None] | pa.Array) -> npt.NDArray[np.int32]:
+        """Return ids of many short repeated strings; -1 for None."""
+        encoded = pc.dictionary_encode(pa.array(texts, pa.large_string()))
+        codes = [self.intern(t) for t in encoded.dictionary.to_pylist()] + [-1]
+        return np.asarray(codes, np.int32)[encoded.indices.fill_null(len(codes) - 1).to_numpy()]
+
+    def take(self, ids: npt.NDArray[np.integer]) -> pa.LargeStringArray:
+        """Return the texts of `ids`; null for -1."""
+        wanted = pa.array(ids, pa.int64(), mask=np.asarray(ids) < 0)
+        taken = pa.chunked_array(self._chunks, pa.large_string()).take(wanted)
+        return pa.concat_arrays(taken.chunks) if taken.num_chunks else pa.nulls(0, pa.large_string())
+
+    def get(self, text_id: int) -> str | None:
+        """Return one text, None for -1."""
+        result: str | None = self.take(np.array([text_id]))[0].as_py()
+        return result
+
+    def to_arrow(self) -> pa.Table:
+        """Return all texts in id order."""
+        return pa.table([pa.chunked_array(self._chunks, pa.large_string())], schema=self.schema)
+
+    def load(self, table: pa.Table) -> None:
+        """Replace all texts by those of `table`."""
+        self._chunks = [c for c in table.column("text").chunks if len(c)]
+        self._length = table.num_rows
+        self._interned = {}
+
+    def _compact(self) -> None:
+        # Chunks are merged like the digits of a counter, so each text is copied O(log n) times.
+        while len(self._chunks) > 1 and len(self._chunks[-2]) < 2 * len(self._chunks[-1]):
+            self._chunks[-2:] = [pa.concat_arrays(self._chunks[-2:])]
