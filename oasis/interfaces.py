@@ -159,17 +159,13 @@ class Feeds:
     @property
     def positions(self) -> npt.NDArray[np.int16]:
         """Position of each row in its feed, from 0, shape (m,)."""
-        return (np.arange(len(self.post_ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))).astype(
-            np.int16
-        )
+        return (np.arange(len(self.post_ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))).astype(np.int16)
 
     @classmethod
     def empty(cls, agents: int) -> Self:
         """Return an empty feed for each of `agents` agents."""
         nothing = np.empty(0, np.int32)
-        return cls(
-            np.zeros(agents + 1, np.int64), nothing, nothing.astype(np.float32), nothing.astype(np.uint8)
-        )
+        return cls(np.zeros(agents + 1, np.int64), nothing, nothing.astype(np.float32), nothing.astype(np.uint8))
 
     def keep(self, mask: Bool) -> Feeds:
         """Return feeds of the rows where `mask`."""

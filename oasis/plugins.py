@@ -64,7 +64,5 @@ def explain(error: ValidationError, known: tuple[str, ...], where: str) -> str:
             key = str(problem["loc"][-1])
             lines.append(f"{place}: unknown key{nearest(key, known)}; allowed: {', '.join(sorted(known))}")
         else:
-            lines.append(
-                f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
-            )
+            lines.append(f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}")
     return "\n".join(lines)

@@ -102,9 +102,7 @@ def agent_keys(origins: npt.ArrayLike) -> Keys:
 
 def text_key(text: str) -> np.uint64:
     """Return a stable key of a string."""
-    return np.uint64(
-        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
-    )
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little"))
 
 
 _KEYS = 0x6F61736973  # "oasis": the namespace of keys, apart from all draws

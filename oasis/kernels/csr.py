@@ -25,9 +25,7 @@ def gather(indptr: I64, rows: I64, offsets: I64, out: I64) -> None:
 def gather_numpy(indptr: I64, rows: I64, offsets: I64) -> I64:
     """Return what `gather` fills in, with NumPy alone."""
     length = np.diff(offsets)
-    return np.asarray(
-        np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + np.repeat(indptr[rows], length)
-    )
+    return np.asarray(np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + np.repeat(indptr[rows], length))
 
 
 @njit(cache=True)

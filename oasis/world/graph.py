@@ -51,6 +51,7 @@ class FollowGraph:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self._nodes = 0
+        self._delta_rows: tuple[_Rows, _Rows] | None = None
         self._set_base(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32))
 
     def __len__(self) -> int:
@@ -89,9 +90,7 @@ class FollowGraph:
 
     def discard(self, follower: I32, followee: I32) -> Bool:
         """Remove edges; return which were there."""
-        gone = (
-            self._added.discard(follower, followee) if len(self._added) else np.zeros(len(follower), np.bool_)
-        )
+        gone = self._added.discard(follower, followee) if len(self._added) else np.zeros(len(follower), np.bool_)
         in_base = (self._base_position(follower, followee) >= 0) & ~gone
         rows = np.flatnonzero(in_base)
         gone[rows] |= self._removed.add(follower[rows], followee[rows], 1)
@@ -139,7 +138,7 @@ class FollowGraph:
         del self._out.order, self._in.order
         self._added = Relation(self.schema)
         self._removed = Relation(self.schema)
-        self._delta_rows: tuple[_Rows, _Rows] | None = None
+        self._delta_rows = None
 
     def _base_position(self, follower: npt.ArrayLike, followee: npt.ArrayLike) -> I64:
         a, b = np.asarray(follower, np.int64), np.asarray(followee, np.int64)

@@ -47,9 +47,7 @@ def _update(digest: hashlib.blake2b, array: pa.Array) -> None:
         array = array.dictionary_decode()
     if array.null_count:
         digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
-        array = array.fill_null(
-            "" if pa.types.is_large_string(array.type) or pa.types.is_string(array.type) else 0
-        )
+        array = array.fill_null("" if pa.types.is_large_string(array.type) or pa.types.is_string(array.type) else 0)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = array.cast(pa.large_string())
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]

@@ -19,7 +19,10 @@ MAX_CHARACTERS = 10_000
 # U+2066-9), the line and paragraph separators, the byte order mark and U+FFFC.
 _DROPPED = "\\x00-\\x08\\x0B-\\x1F\\x7F-\\x9F\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffc"
 _PATTERN = f"[{_DROPPED}]"
-_RE2_PATTERN = r"[\x00-\x08\x0B-\x1F\x7F\x{80}-\x{9F}\x{061C}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2066}-\x{2069}\x{FEFF}\x{FFFC}]"
+_RE2_PATTERN = (
+    r"[\x00-\x08\x0B-\x1F\x7F\x{80}-\x{9F}\x{061C}\x{200E}\x{200F}"
+    r"\x{2028}-\x{202E}\x{2066}-\x{2069}\x{FEFF}\x{FFFC}]"
+)
 _COMPILED = re.compile(_PATTERN)
 
 
