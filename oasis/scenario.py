@@ -1,0 +1,301 @@
+"""The scenario: one TOML file from which a run is made."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from oasis.actions import USER_ACTIONS, Action
+from oasis.errors import ScenarioError, nearest
+from oasis.inference_config import LLMConfig
+from oasis.interfaces import Parameters
+from oasis.output_config import OutputConfig
+from oasis.plugins import explain
+from oasis.selection import SelectionField
+
+__all__ = [
+    "ActivationConfig",
+    "BudgetConfig",
+    "Intervention",
+    "PlatformConfig",
+    "PolicyConfig",
+    "PopulationConfig",
+    "RecsysConfig",
+    "Scenario",
+    "SimulationConfig",
+]
+
+
+class SimulationConfig(Parameters):
+    """``[simulation]``: how long, how finely, from which seed."""
+
+    name: str = "run"
+    seed: int = 0
+    steps: int = Field(ge=1)
+    step_minutes: float = Field(default=3.0, gt=0)
+    start: datetime = datetime(2024, 1, 1, tzinfo=UTC)
+    warmup_steps: int = Field(default=0, ge=0)
+
+    @field_validator("start")
+    @classmethod
+    def _aware(cls, value: datetime) -> datetime:
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+    @model_validator(mode="after")
+    def _warm(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
+        return self
+
+
+class PlatformConfig(Parameters):
+    """``[platform]``: which platform, which of its actions, which rules."""
+
+    kind: str = "x"
+    actions: list[str] | None = None
+    rules: dict[str, Any] = {}
+
+    @field_validator("actions")
+    @classmethod
+    def _known(cls, value: list[str] | None) -> list[str] | None:
+        names = [a.label for a in USER_ACTIONS]
+        for name in value or []:
+            if name not in names:
+                raise ValueError(f"unknown action {name!r}{nearest(name, names)}; allowed: {', '.join(names)}")
+        if value is not None and not value:
+            raise ValueError("at least one action must be allowed")
+        return value
+
+    @property
+    def allowed(self) -> tuple[Action, ...] | None:
+        """The allowed actions, None for the platform's default subset."""
+        return None if self.actions is None else tuple(Action[name.upper()] for name in self.actions)
+
+
+class RecsysConfig(Parameters):
+    """``[recsys]``: which recommender fills feeds; `embedder` where one is needed."""
+
+    kind: str | None = None
+    size: int = Field(default=10, ge=1, le=1000)
+    parameters: dict[str, Any] = {}
+    embedder: str = "wordllama"
+
+
+class PopulationConfig(Parameters):
+    """``[population]``: who there is. Further keys are the source's own (see the docs of populations)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    source: str = "generate"
+    path: str | None = None
+    activity_path: str | None = None
+    mean_active: float = Field(default=0.05, gt=0, le=1)
+    agents: int | None = None
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """Keys beyond the common ones."""
+        return dict(self.model_extra or {})
+
+
+class ActivationConfig(Parameters):
+    """``[activation]``: who acts when."""
+
+    kind: str = "hourly"
+    parameters: dict[str, Any] = {}
+
+
+class PolicyConfig(Parameters):
+    """One ``[[policies]]`` entry. Entries take agents in order, each from those still without a policy;
+    one without `select` and `share` takes the rest."""
+
+    kind: str
+    name: str | None = None
+    select: SelectionField | None = None
+    share: float | None = Field(default=None, ge=0, le=1)
+    parameters: dict[str, Any] = {}
+
+
+class Intervention(Parameters):
+    """One ``[[interventions]]`` entry: a change from outside at `step` (and every `every` steps until `until`).
+
+    `agents` are those it concerns (authors, followers, the banned, the interviewed); `posts`, `comments` and `users`
+    what it is done to; the remaining keys are arguments of its kind.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    step: int = Field(ge=1)
+    kind: str
+    every: int | None = Field(default=None, ge=1)
+    until: int | None = Field(default=None, ge=1)
+    agents: SelectionField | None = None
+    posts: SelectionField | None = None
+    comments: SelectionField | None = None
+    users: SelectionField | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _singular(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for short, full in _SINGULAR.items():
+            if short in values:
+                if full in values:
+                    raise ValueError(f"give {short} or {full}, not both")
+                values[full] = values.pop(short)
+        return values
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that belong to the kind."""
+        return dict(self.model_extra or {})
+
+    def happens_at(self, step: int) -> bool:
+        """Return whether this intervention is due at `step`."""
+        if step < self.step or (self.until is not None and step > self.until):
+            return False
+        return step == self.step if self.every is None else (step - self.step) % self.every == 0
+
+
+_SINGULAR = {"agent": "agents", "author": "agents", "post": "posts", "comment": "comments", "user": "users"}
+
+
+class BudgetConfig(Parameters):
+    """``[budget]``: what the run may use before it stops, resumable."""
+
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+
+
+class Scenario(Parameters):
+    """A run's whole description.
+
+    Examples
+    --------
+    >>> scenario = Scenario.from_dict({"simulation": {"steps": 3}, "population": {"agents": 50}})
+    >>> scenario.simulation.step_minutes
+    3.0
+    """
+
+    simulation: SimulationConfig
+    platform: PlatformConfig = PlatformConfig()
+    recsys: RecsysConfig = RecsysConfig()
+    population: PopulationConfig = PopulationConfig()
+    activation: ActivationConfig = ActivationConfig()
+    policies: list[PolicyConfig] = [PolicyConfig(kind="choice")]
+    llm: LLMConfig = LLMConfig()
+    interventions: list[Intervention] = []
+    output: OutputConfig = OutputConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a scenario file; relative paths in it are taken from its folder.
+
+        Parameters
+        ----------
+        overrides : sequence of str
+            ``table.key=value`` each, the value in TOML (a bare word is a string).
+
+        Raises
+        ------
+        ScenarioError
+            Naming the file, the line or key, what was got and what is allowed.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ScenarioError(f"{path}: no such scenario file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ScenarioError(f"{path}: cannot be read: {error}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(f"{path}: not valid TOML: {error}") from None
+        _anchor(values, path.parent)
+        values.setdefault("simulation", {})
+        if isinstance(values["simulation"], dict):
+            values["simulation"].setdefault("name", path.stem)
+        for override in overrides:
+            _override(values, override)
+        return cls.from_dict(values, where=str(path))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "scenario") -> Self:
+        """Build from nested dictionaries, as in the TOML file.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ScenarioError(_explain(error, where)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dictionaries of JSON types; ``Scenario.from_dict`` of them is this scenario."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def with_changes(self, **tables: Mapping[str, Any]) -> Self:
+        """Return a scenario with keys of tables replaced, e.g. ``with_changes(simulation={"seed": 2})``."""
+        values = self.to_dict()
+        for table, changes in tables.items():
+            values[table] = {**values.get(table, {}), **changes}
+        return type(self).from_dict(values)
+
+
+_PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"))
+
+
+def _anchor(values: dict[str, Any], folder: Path) -> None:
+    for table, key in _PATHS:
+        value = values.get(table, {}).get(key) if isinstance(values.get(table), dict) else None
+        if isinstance(value, str) and not Path(value).is_absolute():
+            values[table][key] = str(folder / value)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ScenarioError(f"--set {override}: must be KEY=VALUE, e.g. --set simulation.steps=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    place: Any = values
+    parts = key.strip().split(".")
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if isinstance(place, list):
+            if not part.isdigit() or int(part) >= len(place):
+                raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} has entries 0 to {len(place) - 1}")
+            part = int(part)  # type: ignore[assignment]
+        elif not isinstance(place, dict):
+            raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} is a value, not a table")
+        if last:
+            place[part] = value
+        else:
+            place = place[part] if isinstance(place, list) else place.setdefault(part, {})
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Name the nearest right key of the table in which an unknown one stands."""
+    known: tuple[str, ...] = tuple(Scenario.model_fields)
+    first = error.errors()[0]
+    model: Any = Scenario
+    for part in first["loc"][:-1]:
+        if isinstance(part, str) and model is not None and part in getattr(model, "model_fields", {}):
+            annotation = model.model_fields[part].annotation
+            arguments = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
+            model = annotation if isinstance(annotation, type) and hasattr(annotation, "model_fields") else None
+            if model is None and arguments:
+                model = arguments[0]
+            known = tuple(getattr(model, "model_fields", {})) or known
+    return explain(error, known, where)

@@ -1,0 +1,128 @@
+"""Which agents or posts: by id, by attribute, the top of a column, or a drawn share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import BeforeValidator, Field, model_validator
+
+from oasis.errors import ScenarioError, nearest
+from oasis.interfaces import Parameters
+from oasis.randomness import Draws
+
+__all__ = ["Selection", "SelectionField", "select"]
+
+Scalar = bool | int | float | str
+
+
+class Range(Parameters):
+    """A closed interval; either end may be missing."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Selection(Parameters):
+    """A set of rows. Conditions hold together; `top` and `share` then take a part of what fits.
+
+    Attributes
+    ----------
+    ids : list of int, optional
+    where : dict, optional
+        Column to a value, a list of values, or ``{min = ..., max = ...}``.
+    top : str, optional
+        Column; the `count` rows with the largest value (ties drawn).
+    count : int, optional
+        With `top`, how many; without, that many drawn at random.
+    share : float, optional
+        Share drawn at random of what fits.
+    """
+
+    ids: list[int] | None = None
+    where: dict[str, Scalar | list[Scalar] | Range] = {}
+    top: str | None = None
+    count: int | None = Field(default=None, ge=0)
+    share: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Selection:
+        if self.top is not None and self.count is None:
+            raise ValueError("top needs count: the number of rows to take")
+        if self.count is not None and self.share is not None:
+            raise ValueError("give count or share, not both")
+        return self
+
+
+def _from_ids(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"ids": [value]}
+    return {"ids": value} if isinstance(value, list) else value
+
+
+SelectionField = Annotated[Selection, BeforeValidator(_from_ids)]
+"""A `Selection` that may also be written as one id or a list of ids."""
+
+
+def select(
+    selection: Selection, frame: pl.DataFrame, id_column: str, draws: Draws, keys: npt.NDArray[np.uint64], where: str
+) -> npt.NDArray[np.int32]:
+    """Return the ids that a selection takes from `frame`, sorted.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        One row per candidate.
+    keys : ndarray, shape (all ids,), uint64
+        Stable key by id, from which shares and ties are drawn.
+    where : str
+        Place in the scenario, for messages; also names the stream of the draw.
+
+    Raises
+    ------
+    ScenarioError
+        For an id or column that does not exist.
+    """
+    if selection.ids is not None:
+        known = frame[id_column]
+        missing = sorted(set(selection.ids) - set(known.to_list())) if len(selection.ids) else []
+        if missing:
+            span = f"{known.min()} to {known.max()}" if len(known) else "none: there are no rows"
+            raise ScenarioError(f"{where}: no {id_column} {missing[0]}; allowed: {span}")
+        frame = frame.filter(pl.col(id_column).is_in(selection.ids))
+    for column, wanted in selection.where.items():
+        _check_column(column, frame, where)
+        value = pl.col(column)
+        if isinstance(wanted, Range):
+            condition = value.is_between(
+                -np.inf if wanted.min is None else wanted.min, np.inf if wanted.max is None else wanted.max
+            )
+        else:
+            condition = value.is_in(wanted if isinstance(wanted, list) else [wanted])
+        try:
+            frame = frame.filter(condition)
+        except pl.exceptions.PolarsError as error:
+            raise ScenarioError(
+                f"{where}.where.{column}: {wanted!r} does not fit a column of {frame.schema[column]}"
+            ) from error
+    ids = frame[id_column].to_numpy().astype(np.int32)
+    if selection.count is None and selection.share is None:
+        return np.sort(ids)
+    order = draws.bits(f"select {where}", 0, keys[ids])
+    if selection.share is not None:
+        return np.sort(ids[order < np.uint64(min(selection.share * 2.0**64, 2.0**64 - 2048))])
+    rank = np.argsort(order, kind="stable")
+    if selection.top is not None:
+        _check_column(selection.top, frame, where)
+        value = frame[selection.top].cast(pl.Float64).fill_null(-np.inf).to_numpy()
+        rank = np.lexsort((order, -value))
+    return np.sort(ids[rank[: selection.count]])
+
+
+def _check_column(column: str, frame: pl.DataFrame, where: str) -> None:
+    if column not in frame.columns:
+        raise ScenarioError(
+            f"{where}: no column {column!r}{nearest(column, frame.columns)}; allowed: {', '.join(frame.columns)}"
+        )

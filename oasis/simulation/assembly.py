@@ -1,0 +1,126 @@
+"""Build the parts of a run from its scenario: components by name, the world from the population."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from oasis.errors import ScenarioError
+from oasis.interfaces import Activation, Platform, Policy, Recommender
+from oasis.plugins import load
+from oasis.population import Population, load_population
+from oasis.randomness import Draws
+from oasis.scenario import PolicyConfig, Scenario
+from oasis.selection import Selection, select
+from oasis.world.tables import users_frame
+from oasis.world.world import World
+
+__all__ = ["Parts", "assemble", "build_recommender"]
+
+
+@dataclass
+class Parts:
+    """Everything that a run is made of, before its first step."""
+
+    scenario: Scenario
+    world: World
+    draws: Draws
+    platform: Platform
+    recommender: Recommender
+    activation: Activation
+    policies: list[Policy]
+    policy_names: list[str]
+    population: Population = field(repr=False)
+
+
+def assemble(scenario: Scenario) -> Parts:
+    """Build components and world.
+
+    Raises
+    ------
+    InputError
+        For anything in the scenario or the population that cannot work.
+    """
+    draws = Draws(scenario.simulation.seed)
+    platform_class = load("platforms", scenario.platform.kind)
+    platform = platform_class.from_parameters(scenario.platform.allowed, scenario.platform.rules)
+    kind = scenario.recsys.kind or platform.default_recommender
+    recommender = build_recommender(kind, scenario.recsys.parameters)
+    activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
+    policies = [load("policies", p.kind).from_parameters(p.parameters) for p in scenario.policies]
+    names = policy_names(scenario.policies)
+    embedder = None
+    if recommender.needs_embeddings or any(p.needs_embeddings for p in policies):
+        embedder = load("embedders", scenario.recsys.embedder)()
+
+    p = scenario.population
+    population = load_population(
+        p.source,
+        p.path,
+        activity_path=p.activity_path,
+        agents=p.agents,
+        seed=scenario.simulation.seed,
+        mean_active=p.mean_active,
+        **p.further,
+    )
+    world = World()
+    if embedder is not None:
+        world.attach_embedder(embedder)
+    population.install(world)
+    owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
+    for owner, part in owners.items():
+        for name, store in part.tables().items():
+            world.register(f"{owner}.{name}", store)
+    _assign_policies(world, scenario.policies, names, draws)
+    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, population)
+
+
+def build_recommender(kind: str, parameters: dict[str, object]) -> Recommender:
+    """Return a recommender by name."""
+    recommender: Recommender = load("recommenders", kind).from_parameters(parameters)
+    return recommender
+
+
+def policy_names(policies: Sequence[PolicyConfig]) -> list[str]:
+    """Return a distinct name for each policy entry: its own, or its kind (numbered when repeated)."""
+    names: list[str] = []
+    for entry in policies:
+        base = entry.name or entry.kind
+        name, number = base, 2
+        while name in names:
+            name, number = f"{base}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _assign_policies(world: World, entries: Sequence[PolicyConfig], names: Sequence[str], draws: Draws) -> None:
+    """Give every agent the first policy that takes it.
+
+    A share is of all agents; a selection is of those still without a policy.
+    """
+    assigned = world.users["policy"]
+    assigned[:] = -1
+    frame = users_frame(world)
+    keys = world.users["key"]
+    for number, entry in enumerate(entries):
+        free = frame.filter(pl.Series(assigned == -1))
+        where = f"policies.{number}"
+        if entry.select is not None:
+            # An id that is taken already is no error; one that does not exist is.
+            chosen = select(entry.select, frame if entry.select.ids is not None else free, "agent_id", draws, keys, where)
+        elif entry.share is not None:
+            part = Selection(count=round(entry.share * len(assigned)))
+            chosen = select(part, free, "agent_id", draws, keys, where)
+        else:
+            chosen = free["agent_id"].to_numpy()
+        chosen = chosen[assigned[chosen] == -1]
+        assigned[chosen] = number
+    left = int(np.count_nonzero(assigned == -1))
+    if left:
+        raise ScenarioError(
+            f"policies: {left} of {len(assigned)} agents have no policy; end with an entry without select and share, "
+            f'such as [[policies]] kind = "choice"'
+        )

@@ -1,0 +1,91 @@
+"""Decision coverage: registered, active, decided by each policy, failed; and the limit on failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.actions import Outcome
+
+__all__ = ["Coverage"]
+
+
+class Coverage:
+    """Counts over all steps; decided (by any policy), failed and invalid add up to all activations.
+
+    Parameters
+    ----------
+    policies : sequence of str
+        Names of the policies.
+    asks_model : sequence of bool
+        Which of them ask a language model; only their decisions count towards the limit.
+    limit : float
+        Share of model decisions that may fail.
+    window : int
+        The share is judged over the last `window` model decisions, and at the end over all.
+    """
+
+    def __init__(self, policies: Sequence[str], asks_model: Sequence[bool], limit: float, window: int) -> None:
+        self._policies = list(policies)
+        self._asks_model = np.asarray(asks_model, np.bool_)
+        self._limit, self._window = limit, window
+        self._active = np.zeros(0, np.bool_)
+        self._decided = np.zeros(len(policies), np.int64)
+        self._failures = {Outcome.LLM_FAILED: 0, Outcome.LLM_INVALID: 0}
+        self._model_decisions = 0
+        self._recent = np.zeros(0, np.bool_)
+
+    def add(
+        self, registered: int, agents: npt.NDArray[np.int32], policy: npt.NDArray[np.int32], failed: npt.NDArray[np.int16]
+    ) -> None:
+        """Count a step.
+
+        Parameters
+        ----------
+        agents, policy : ndarray, shape (n,)
+            The active agents in their stable order, and the policy of each.
+        failed : ndarray, shape (n,)
+            `Outcome.LLM_FAILED` or `LLM_INVALID`, -1 where a decision was made.
+        """
+        if registered > len(self._active):
+            self._active = np.r_[self._active, np.zeros(registered - len(self._active), np.bool_)]
+        self._active[agents] = True
+        made = failed < 0
+        self._decided += np.bincount(policy[made], minlength=len(self._policies))
+        for outcome in self._failures:
+            self._failures[outcome] += int(np.count_nonzero(failed == outcome))
+        by_model = self._asks_model[policy]
+        self._model_decisions += int(np.count_nonzero(by_model))
+        self._recent = np.r_[self._recent, ~made[by_model]][-self._window :]
+
+    @property
+    def failures(self) -> int:
+        """Model decisions that failed, so far."""
+        return sum(self._failures.values())
+
+    def excess(self, at_end: bool = False) -> str | None:
+        """Return why the run must stop, None while failures are within the limit."""
+        if at_end:
+            failed, of, what = self.failures, self._model_decisions, "all"
+        elif len(self._recent) >= self._window:
+            failed, of, what = int(self._recent.sum()), len(self._recent), f"the last {len(self._recent)}"
+        else:
+            return None
+        if of == 0 or failed <= self._limit * of:
+            return None
+        return f"{failed} of {what} {of if at_end else ''} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%})".replace(
+            "  ", " "
+        )
+
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """Return the manifest's ``coverage``."""
+        return {
+            "registered": len(self._active),
+            "active": int(np.count_nonzero(self._active)),
+            "decisions": int(self._decided.sum()) + self.failures,
+            "decided_by": {n: int(c) for n, c in zip(self._policies, self._decided, strict=True)},
+            "llm_failed": self._failures[Outcome.LLM_FAILED],
+            "llm_invalid": self._failures[Outcome.LLM_INVALID],
+        }
