@@ -33,7 +33,8 @@ def normalise_endpoint(url: str) -> str:
         raise ValueError(f"{url!r} is no http or https URL with a host; write e.g. http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
         raise ValueError(
-            f"the endpoint at {parts.hostname} carries a password; name the environment variable with the key in api_key_env"
+            f"the endpoint at {parts.hostname} carries a password; put the key into an environment variable and name it"
+            " in api_key_env"
         )
     if parts.query or parts.fragment:
         raise ValueError(f"{url!r} has a query or fragment; write the base URL, e.g. http://127.0.0.1:8000/v1")
