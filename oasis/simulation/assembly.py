@@ -33,6 +33,8 @@ class Parts:
     activation: Activation
     policies: list[Policy]
     policy_names: list[str]
+    rest_policy: int
+    """The policy of agents that sign up during the run: the entry that takes the rest."""
     population: Population = field(repr=False)
 
 
@@ -75,7 +77,9 @@ def assemble(scenario: Scenario) -> Parts:
         for name, store in part.tables().items():
             world.register(f"{owner}.{name}", store)
     _assign_policies(world, scenario.policies, names, draws)
-    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, population)
+    takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
+    rest = takes_rest[0] if takes_rest else len(names) - 1
+    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, population)
 
 
 def build_recommender(kind: str, parameters: dict[str, object]) -> Recommender:

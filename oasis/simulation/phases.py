@@ -1,0 +1,130 @@
+"""Recommend, observe and decide: pure functions of a frozen world, run over slices of the active agents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.actions import ActionBatch
+from oasis.errors import OasisError
+from oasis.interfaces import (
+    Decisions,
+    Feeds,
+    InferenceClient,
+    Observations,
+    Platform,
+    Policy,
+    PolicyContext,
+    Recommender,
+    StepContext,
+)
+from oasis.simulation.reading import Reader
+from oasis.world.world import World
+
+__all__ = ["decide", "observe", "policy_context"]
+
+I32 = npt.NDArray[np.int32]
+
+
+def observe(
+    world: World,
+    platform: Platform,
+    recommender: Recommender,
+    ctx: StepContext,
+    agents: I32,
+    feed_size: int,
+    batch_size: int,
+) -> Observations:
+    """Return what the active agents see, computed `batch_size` agents at a time."""
+    parts = []
+    for start in range(0, max(len(agents), 1), batch_size):
+        batch = agents[start : start + batch_size]
+        feeds = recommender.recommend(world, ctx, batch, feed_size)
+        parts.append(platform.observe(world, batch, feeds, ctx))
+    return parts[0] if len(parts) == 1 else _concat(agents, parts)
+
+
+async def decide(
+    world: World,
+    policies: Sequence[Policy],
+    contexts: Sequence[PolicyContext],
+    observations: Observations,
+    batch_size: int,
+) -> list[Decisions]:
+    """Ask each policy about its agents, all at the same time.
+
+    Returns
+    -------
+    list of Decisions, length len(policies)
+        In the order of the policies, whatever order they answer in.
+    """
+    mine = world.users["policy"][observations.agent_ids]
+    rows = [np.flatnonzero(mine == number) for number in range(len(policies))]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                [group.create_task(policy.decide(observations.take(part), ctx)) for part in _slices(which, batch_size)]
+                for policy, ctx, which in zip(policies, contexts, rows, strict=True)
+            ]
+    except ExceptionGroup as failures:  # the first deliberate error speaks for all
+        deliberate = [e for e in failures.exceptions if isinstance(e, OasisError)]
+        raise (deliberate or failures.exceptions)[0] from None
+    decided = []
+    for policy_tasks, which in zip(tasks, rows, strict=True):
+        parts = [task.result() for task in policy_tasks]
+        actions = ActionBatch.concat([p.actions for p in parts])
+        _check(actions, observations.agent_ids[which])
+        updates: dict[str, object] = {}
+        for name in {name for p in parts for name in p.updates}:
+            updates[name] = [p.updates[name] for p in parts if name in p.updates]
+        decided.append(Decisions(actions, updates))
+    return decided
+
+
+def policy_context(
+    world: World,
+    platform: Platform,
+    base: StepContext,
+    policy: int,
+    reader: Reader,
+    inference: InferenceClient | None,
+) -> PolicyContext:
+    """Return what policy number `policy` may use in this step."""
+    return PolicyContext(base, world, policy, platform.actions, reader.ask, inference, platform.name)
+
+
+def _check(actions: ActionBatch, agents: I32) -> None:
+    """Refuse decisions that leave an agent out, repeat one or invent one: a fault of the policy's code."""
+    ids = actions.agent_id
+    first = ids[np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])[: len(ids)]]
+    if not np.array_equal(first, agents):
+        raise ValueError("a policy must return adjacent rows for each observed agent, in the order observed")
+
+
+def _slices(agents: npt.NDArray[np.integer], size: int) -> Iterator[npt.NDArray[np.integer]]:
+    for start in range(0, len(agents), size):
+        yield agents[start : start + size]
+
+
+def _concat(agents: I32, parts: Sequence[Observations]) -> Observations:
+    return Observations(
+        agents,
+        Feeds(
+            _join_offsets([p.feeds.offsets for p in parts]),
+            np.concatenate([p.feeds.post_ids for p in parts]),
+            np.concatenate([p.feeds.scores for p in parts]),
+            np.concatenate([p.feeds.sources for p in parts]),
+            all(p.feeds.shared for p in parts),
+        ),
+        np.concatenate([p.flags for p in parts]),
+        _join_offsets([p.comment_offsets for p in parts]),
+        np.concatenate([p.comment_ids for p in parts]),
+    )
+
+
+def _join_offsets(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    lengths = np.concatenate([np.diff(p) for p in parts])
+    return np.r_[np.int64(0), np.cumsum(lengths)]
