@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ __all__ = ["GROUPS", "available", "load", "parse_parameters"]
 GROUPS = ("platforms", "recommenders", "policies", "activations", "embedders", "experiments")
 
 _P = TypeVar("_P", bound=Parameters)
+Loc = tuple[int | str, ...]
 
 
 def available(group: str) -> tuple[str, ...]:
@@ -54,15 +55,24 @@ def parse_parameters(model: type[_P], values: Mapping[str, Any], where: str) -> 
         raise ScenarioError(explain(error, tuple(model.model_fields), where)) from None
 
 
-def explain(error: ValidationError, known: tuple[str, ...], where: str) -> str:
-    """Return one line per problem of a pydantic error."""
+def explain(error: ValidationError, known: Sequence[str] | Callable[[Loc], Sequence[str]], where: str) -> str:
+    """Return one line per problem of a pydantic error.
+
+    Parameters
+    ----------
+    known : sequence of str, or callable
+        The allowed keys, or a function of the place of an unknown key that returns them.
+    """
     lines = []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
-        place = f"{where}.{path}" if path else where
+        location = problem["loc"]
+        place = ".".join(map(str, [*([where] if where else []), *location]))
         if problem["type"] == "extra_forbidden":
-            key = str(problem["loc"][-1])
-            lines.append(f"{place}: unknown key{nearest(key, known)}; allowed: {', '.join(sorted(known))}")
+            allowed = sorted(known(location) if callable(known) else known)
+            lines.append(f"{place}: unknown key{nearest(str(location[-1]), allowed)}; allowed: {', '.join(allowed)}")
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: is missing")
         else:
-            lines.append(f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}")
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{place}: {message[0].lower()}{message[1:]}, got {problem['input']!r:.200}")
     return "\n".join(lines)

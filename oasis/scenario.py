@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from oasis.actions import USER_ACTIONS, Action
 from oasis.errors import ScenarioError, nearest
@@ -224,10 +224,13 @@ class Scenario(Parameters):
             values["simulation"].setdefault("name", path.stem)
         for override in overrides:
             _override(values, override)
-        return cls.from_dict(values, where=str(path))
+        try:
+            return cls.from_dict(values)
+        except ScenarioError as error:
+            raise ScenarioError(f"{path}: " + str(error).replace("\n", f"\n{path}: ")) from None
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = "scenario") -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from nested dictionaries, as in the TOML file.
 
         Raises
@@ -237,7 +240,7 @@ class Scenario(Parameters):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ScenarioError(_explain(error, where)) from None
+            raise ScenarioError(explain(error, _keys_at, "")) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries of JSON types; ``Scenario.from_dict`` of them is this scenario."""
@@ -285,17 +288,16 @@ def _override(values: dict[str, Any], override: str) -> None:
             place = place[part] if isinstance(place, list) else place.setdefault(part, {})
 
 
-def _explain(error: ValidationError, where: str) -> str:
-    """Name the nearest right key of the table in which an unknown one stands."""
-    known: tuple[str, ...] = tuple(Scenario.model_fields)
-    first = error.errors()[0]
-    model: Any = Scenario
-    for part in first["loc"][:-1]:
-        if isinstance(part, str) and model is not None and part in getattr(model, "model_fields", {}):
-            annotation = model.model_fields[part].annotation
-            arguments = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
-            model = annotation if isinstance(annotation, type) and hasattr(annotation, "model_fields") else None
-            if model is None and arguments:
-                model = arguments[0]
-            known = tuple(getattr(model, "model_fields", {})) or known
-    return explain(error, known, where)
+def _keys_at(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the keys that the table allows in which `location` stands."""
+    model: type[BaseModel] = Scenario
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return tuple(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for a in get_args(annotation) if (model := _model_in(a)) is not None), None)
