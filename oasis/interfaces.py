@@ -372,6 +372,10 @@ class InferenceRequest:
         ``check(text) -> value``; raises ValueError for an answer that does not fit (which is asked again).
     schema : dict or None
         JSON schema that constrains the answer.
+    max_tokens : int or None
+        Most tokens of the answer; None for the client's own (``[llm] max_tokens``).
+    temperature : float or None
+        None for the client's own (``[llm] temperature``).
     """
 
     step: int
@@ -381,8 +385,8 @@ class InferenceRequest:
     messages: tuple[tuple[str, str], ...]
     check: Callable[[str], Any]
     schema: dict[str, Any] | None = None
-    max_tokens: int = 256
-    temperature: float = 1.0
+    max_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
