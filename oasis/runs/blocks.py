@@ -1,0 +1,187 @@
+"""Blocks of steps: Arrow IPC streams while in progress, Parquet when full, and the marks of steps done.
+
+A mark is one line of JSON in ``current/steps.jsonl``::
+
+    {"step": 61, "block": 61, "bytes": {"events": 18240, ...}, "metrics": {...}}
+
+It is appended after the step's rows are in the streams, and holds the length of each stream of the block that
+begins with step ``block``. What lies behind the lengths of the last whole line never happened. A stream is
+removed only when its Parquet file is in place, so at every moment one of the two is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oasis.errors import RunDirectoryError
+from oasis.records import STEP_TABLES
+from oasis.runs.directory import CURRENT
+
+__all__ = [
+    "Mark",
+    "block_name",
+    "marks_path",
+    "read_marks",
+    "read_recorded",
+    "read_stream",
+    "stream_path",
+    "to_parquet",
+]
+    "Mark",
+    "block_name",
+    "marks_path",
+    "read_marks",
+    "read_recorded",
+    "read_stream",
+    "stream_path",
+    "to_parquet",
+]
+
+_ROWS_PER_GROUP = 1 << 20  # the row group size that DuckDB and polars read best in parallel is 1e5 to 1e6 rows
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A step that is done.
+
+    Attributes
+    ----------
+    step, block : int
+        The step, and the first step of its block.
+    lengths : dict
+        Bytes of each table's stream that are valid.
+    metrics : dict
+        The step's row of metrics.
+    """
+
+    step: int
+    block: int
+    lengths: dict[str, int]
+    metrics: dict[str, Any]
+
+    def line(self) -> bytes:
+        """Return the mark as a line of the marks file."""
+        content = {"step": self.step, "block": self.block, "bytes": self.lengths, "metrics": self.metrics}
+        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def marks_path(directory: Path) -> Path:
+    """Return where the marks of a run lie."""
+    return directory / CURRENT / "steps.jsonl"
+
+
+def stream_path(directory: Path, table: str, block: int) -> Path:
+    """Return where the stream of a table lies, for the block that begins with step `block`."""
+    return directory / CURRENT / f"{table}-{block:06d}.arrows"
+
+
+def block_name(first: int, last: int) -> str:
+    """Return the name of a block's Parquet file."""
+    return f"{first:06d}-{last:06d}.parquet"
+
+
+def read_marks(directory: Path) -> list[Mark]:
+    """Return the marks of the steps done, in order; a line cut off at the end of the file is no mark.
+
+    Raises
+    ------
+    RunDirectoryError
+        For a whole line that is no mark.
+    """
+    path = marks_path(directory)
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    marks = []
+    for number, line in enumerate(lines, 1):
+        try:
+            m = json.loads(line)
+            marks.append(Mark(int(m["step"]), int(m["block"]), dict(m["bytes"]), dict(m["metrics"])))
+        except (ValueError, KeyError, TypeError):
+            raise RunDirectoryError(f"{path}: damaged: line {number} is no mark of a step") from None
+    return marks
+
+
+def read_stream(path: Path, length: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the batches in the first `length` bytes of a stream.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the file is shorter, or damaged.
+    """
+    if length == 0:
+        return
+    try:
+        size = path.stat().st_size
+        if size < length:
+            raise RunDirectoryError(f"{path}: damaged: {size} bytes of the {length} that its mark promises")
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file.read_buffer(length)) as reader:
+            if not reader.schema.equals(schema):
+                raise RunDirectoryError(f"{path}: damaged: its columns are not those of this version")
+            yield from reader
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path}: missing, though steps are marked in it") from None
+    except pa.ArrowInvalid as error:
+        raise RunDirectoryError(f"{path}: damaged: {error}") from None
+
+
+def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> None:
+    """Turn the first `length` bytes of a stream into a Parquet file (zstd, dictionaries), then remove the stream."""
+    part = target.with_name(f".{target.name}.part")
+    with pq.ParquetWriter(part, schema, compression="zstd", compression_level=3) as writer:
+        waiting: list[pa.RecordBatch] = []
+        rows = 0
+        for batch in read_stream(stream, length, schema):
+            waiting.append(batch)
+            rows += batch.num_rows
+            if rows >= _ROWS_PER_GROUP:
+                writer.write_table(_joined(waiting, schema), row_group_size=_ROWS_PER_GROUP)
+                waiting, rows = [], 0
+        if waiting:
+            writer.write_table(_joined(waiting, schema), row_group_size=_ROWS_PER_GROUP)
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
+    stream.unlink(missing_ok=True)
+
+
+def read_recorded(directory: Path, table: str) -> tuple[list[Path], pa.Table]:
+    """Return what is recorded of a table: its Parquet files in order, and the rows of steps done that are in none.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file is missing or damaged.
+    """
+    schema = STEP_TABLES[table]
+    last_of_block = {mark.block: mark for mark in read_marks(directory)}
+    batches: list[pa.RecordBatch] = []
+    # A block may become Parquet while this reads: then its stream is gone, and the file is looked for once more.
+    for block, mark in sorted(last_of_block.items()):
+        if _parquet_of(directory, table, block) is not None:
+            continue
+        try:
+            batches += read_stream(stream_path(directory, table, block), mark.lengths.get(table, 0), schema)
+        except RunDirectoryError:
+            if _parquet_of(directory, table, block) is None:
+                raise
+    files = sorted((directory / table).glob("[0-9]*.parquet"))
+    return files, _joined(batches, schema)
+
+
+def _parquet_of(directory: Path, table: str, block: int) -> Path | None:
+    return next((directory / table).glob(f"{block:06d}-*.parquet"), None)
+
+
+def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(batches, schema).unify_dictionaries().combine_chunks()

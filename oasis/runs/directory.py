@@ -1,0 +1,148 @@
+"""A run directory being written: made whole, its manifest always readable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oasis.errors import RunDirectoryError, nearest
+from oasis.records import STEP_TABLES
+from oasis.runs.manifest import Manifest
+from oasis.runs.process import ProcessState, process_state, write_process
+from oasis.runs.provenance import code_revision, versions
+
+__all__ = ["CURRENT", "INITIAL", "WORLD_TABLES", "RunDirectory", "write_parquet"]
+
+CURRENT = "current"
+"""Folder of what is in progress: one Arrow IPC stream per table, and the marks of steps done."""
+INITIAL = "initial"
+"""Folder of the world before step 1, while the run lasts."""
+WORLD_TABLES = ("users", "posts", "comments", "follows")
+"""The world at the end, one Parquet file each."""
+
+
+class RunDirectory:
+    """One run's directory, for whoever writes it. Readers use `oasis.runs.open_run`.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : Manifest
+        As last written.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        scenario: Mapping[str, Any],
+        *,
+        refused_rows: Sequence[Mapping[str, Any]] = (),
+        world: Mapping[str, pa.Table] | None = None,
+    ) -> Self:
+        """Make a run directory, whole or not at all, with a manifest that says "running".
+
+        Parameters
+        ----------
+        path : path
+            Must not exist; parent folders are made.
+        scenario : mapping
+            As resolved (`Scenario.to_dict`); gives name, seed and planned steps.
+        refused_rows : sequence of mapping
+            Rows of the population that were left out.
+        world : mapping, optional
+            `world_tables` of the world before step 1, so that a run in progress or killed can be read with its posts.
+
+        Raises
+        ------
+        RunDirectoryError
+            If `path` exists or cannot be made.
+        """
+        path = Path(path)
+        if path.exists() or path.is_symlink():
+            raise RunDirectoryError(f"{path}: is there already; choose another --out, or remove it")
+        simulation = scenario["simulation"]
+        manifest = Manifest(
+            name=simulation["name"],
+            seed=simulation["seed"],
+            steps_planned=simulation["steps"],
+            scenario=dict(scenario),
+            versions=versions(),
+            code_revision=code_revision(),
+            refused_rows=[dict(row) for row in refused_rows],
+            started_at=_now(),
+        )
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.mkdir(parents=True)
+            for folder in (CURRENT, *STEP_TABLES):
+                (part / folder).mkdir()
+            if world:
+                (part / INITIAL).mkdir()
+                for name in WORLD_TABLES:
+                    write_parquet(world[name], part / INITIAL / f"{name}.parquet")
+            write_process(part)
+            manifest.write(part)
+            os.rename(part, path)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; choose another --out") from None
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open an existing run directory.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it is missing or damaged.
+        """
+        path = Path(path)
+        return cls(path, Manifest.read(path))
+
+    @property
+    def process_state(self) -> ProcessState:
+        """Whether the process that makes the run lives; a "running" run whose process is "dead" was killed."""
+        return process_state(self.path)
+
+    def update(self, **changes: Any) -> Manifest:
+        """Change fields of the manifest and write it.
+
+        Raises
+        ------
+        KeyError
+            For a field that a manifest does not have.
+        """
+        for name, value in changes.items():
+            if name not in Manifest.model_fields:
+                raise KeyError(f"a manifest has no field {name!r}{nearest(name, Manifest.model_fields)}")
+            setattr(self.manifest, name, value)
+        self.manifest.write(self.path)
+        return self.manifest
+
+    def mark_stopped(self, status: str, message: str) -> Manifest:
+        """Note that the run ended before its last step ("stopped": can be resumed; "failed": by an error)."""
+        return self.update(status=status, message=message, finished_at=_now())
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table as one Parquet file, there whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    pq.write_table(table, part, compression="zstd", compression_level=3)
+    os.replace(part, path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,282 @@
+"""The recorder: one call per step, after which the step is on disk or never was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from oasis.errors import RunStoppedError
+from oasis.records import STEP_TABLES
+from oasis.runs.blocks import Mark, block_name, marks_path, read_marks, stream_path, to_parquet
+from oasis.runs.directory import CURRENT, INITIAL, WORLD_TABLES, RunDirectory, write_parquet
+from oasis.runs.manifest import MANIFEST, Manifest, Status
+from oasis.runs.process import PROCESS
+from oasis.runs.provenance import hash_files
+
+__all__ = ["METRICS", "SORTED_BY", "Recorder"]
+
+METRICS = "metrics.parquet"
+SORTED_BY: dict[str, tuple[str, ...]] = {
+    "events": ("seq",),
+    "impressions": ("agent_id", "turn", "position"),
+    "llm_calls": ("agent_id", "turn", "attempt"),
+    "interviews": (),
+}
+"""Order of a table's rows within a step, where the caller did not bring them in it already."""
+
+_BLOCKS_WAITING = 2  # finished blocks that may wait for the background thread before a step waits for it
+
+
+class Recorder:
+    """Appends steps to a run directory.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    steps_per_block : int
+        Steps per Parquet file.
+    sync : bool
+        Whether each step is forced to disk before it is marked. Without, it survives the death of the process, not
+        that of the machine.
+
+    Examples
+    --------
+    ::
+
+        recorder = Recorder(directory, steps_per_block=60)
+        recorder.record_step(1, {"events": events, "impressions": impressions}, {"active": 12})
+        recorder.finish("done", tables=world_tables(world, policies), state_hash=world.state_hash())
+    """
+
+    def __init__(self, directory: RunDirectory, *, steps_per_block: int = 60, sync: bool = True) -> None:
+        self.directory = directory
+        self._steps_per_block, self._sync = steps_per_block, sync
+        self._step = 0
+        self._block: dict[str, _Stream] = {}
+        self._first_of_block = 0
+        self._lengths: dict[str, int] = {}
+        self._broken: str | None = None
+        self._marks: BinaryIO = open(marks_path(directory.path), "ab", buffering=0)  # noqa: SIM115
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="oasis-blocks")
+        self._waiting: list[Future[None]] = []
+
+    @property
+    def steps_done(self) -> int:
+        """The last step that is on disk."""
+        return self._step
+
+    def record_step(self, step: int, tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> None:
+        """Write what happened in a step, then mark it as done.
+
+        Parameters
+        ----------
+        step : int
+            One more than the last.
+        tables : mapping
+            Rows of tables of `oasis.records.STEP_TABLES`; a table left out has none.
+        metrics : mapping
+            The step's numbers, booleans and strings, a column each of ``metrics.parquet``.
+
+        Raises
+        ------
+        RunStoppedError
+            If the disk is full or a file cannot be written. The steps before are on disk; nothing more can be
+            recorded, but `finish` still can be called.
+        ValueError
+            For a step out of order or a table that does not exist.
+        """
+        if self._broken:
+            raise RunStoppedError(self._broken)
+        if step != self._step + 1:
+            raise ValueError(f"step {step} cannot be recorded after step {self._step}")
+        unknown = tables.keys() - STEP_TABLES.keys()
+        if unknown:
+            raise ValueError(f"no recorded table {sorted(unknown)}; there are {', '.join(STEP_TABLES)}")
+        ready = {name: _ready(name, tables[name]) for name in STEP_TABLES if name in tables}
+        row = {name: _plain(value) for name, value in metrics.items()}
+        try:
+            self._collect(_BLOCKS_WAITING)
+            if not self._block:
+                self._first_of_block = step
+                self._block = {name: _Stream(self.directory, name, step) for name in STEP_TABLES}
+            lengths = {name: stream.append(ready.get(name), self._sync) for name, stream in self._block.items()}
+            self._marks.write(Mark(step, self._first_of_block, lengths, row).line())
+            if self._sync:
+                os.fsync(self._marks.fileno())
+        except (OSError, pa.ArrowException) as error:
+            raise self._break(error) from error
+        self._step, self._lengths = step, lengths
+        if step - self._first_of_block + 1 >= self._steps_per_block:
+            self._close_block()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the manifest (coverage, tokens, ...) during the run; ``steps_done`` is kept up with it.
+
+        Raises
+        ------
+        RunStoppedError
+            If it cannot be written.
+        """
+        try:
+            self.directory.update(steps_done=self._step, **changes)
+        except OSError as error:
+            raise self._break(error) from error
+
+    def finish(
+        self,
+        status: Status = "done",
+        *,
+        tables: Mapping[str, pa.Table] | None = None,
+        report: bool = True,
+        top_cascades: int = 10,
+        **fields: Any,
+    ) -> Manifest:
+        """Turn the last block into Parquet, write the world, metrics, report and the final manifest.
+
+        Parameters
+        ----------
+        status : {"done", "stopped", "failed"}
+        tables : mapping, optional
+            `world_tables` of the world as it stands.
+        report : bool
+            Whether to write ``report.html`` and its figures.
+        top_cascades : int
+            Cascades that the report lists.
+        **fields
+            Of the manifest: ``state_hash``, ``coverage``, ``tokens``, ``message`` ...
+
+        Raises
+        ------
+        RunStoppedError
+            If a file cannot be written.
+        """
+        path = self.directory.path
+        try:
+            self.close()
+            self._convert_left()
+            if tables is not None:
+                for name in WORLD_TABLES:
+                    write_parquet(tables[name], path / f"{name}.parquet")
+            rows = [{"step": mark.step, **mark.metrics} for mark in read_marks(path)]
+            frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema={"step": pl.Int32})
+            write_parquet(frame.with_columns(pl.col("step").cast(pl.Int32)).to_arrow(), path / METRICS)
+            self.directory.update(
+                status=status,
+                steps_done=self._step,
+                finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                **fields,
+            )
+            shutil.rmtree(path / CURRENT)
+            shutil.rmtree(path / INITIAL, ignore_errors=True)
+            if report:
+                from oasis.runs.report import write_report  # matplotlib takes half a second to load
+
+                write_report(path, top_cascades)
+            (path / PROCESS).unlink(missing_ok=True)
+            return self.directory.update(files=hash_files(path, frozenset({MANIFEST})))
+        except (OSError, pa.ArrowException) as error:
+            raise self._break(error) from error
+
+    def mark_stopped(self, message: str, status: Status = "stopped", **finish: Any) -> Manifest:
+        """Finish before the last step ("stopped": resumable; "failed": by an error), saying why."""
+        return self.finish(status, message=message, **finish)
+
+    def close(self) -> None:
+        """Let go of the files without finishing, as a killed process would; what is marked stays readable."""
+        self._background.shutdown(wait=True)
+        for stream in self._block.values():
+            stream.close()
+        self._block = {}
+        self._marks.close()
+
+    def _close_block(self) -> None:
+        path, first, last = self.directory.path, self._first_of_block, self._step
+        for name, stream in self._block.items():
+            stream.close()
+            source, target = stream_path(path, name, first), path / name / block_name(first, last)
+            work = self._background.submit(to_parquet, source, self._lengths[name], STEP_TABLES[name], target)
+            self._waiting.append(work)
+        self._block = {}
+
+    def _convert_left(self) -> None:
+        """Turn into Parquet what is marked and is not yet: the last block, and those that failed in the background."""
+        path = self.directory.path
+        last_of_block = {mark.block: mark for mark in read_marks(path)}
+        for block, mark in last_of_block.items():
+            for name, schema in STEP_TABLES.items():
+                target = path / name / block_name(block, mark.step)
+                if not target.exists():
+                    to_parquet(stream_path(path, name, block), mark.lengths[name], schema, target)
+
+    def _collect(self, allowed: int) -> None:
+        """Raise what went wrong in the background; wait while more than `allowed` blocks are unfinished."""
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > allowed * len(STEP_TABLES)):
+            self._waiting.pop(0).result()
+
+    def _break(self, error: Exception) -> RunStoppedError:
+        what = getattr(error, "strerror", None) or error
+        self._broken = (
+            f"{self.directory.path}: cannot be written: {what}; steps 1 to {self._step} are on disk: "
+            "make room (or mend the disk), then resume the run"
+        )
+        return RunStoppedError(self._broken)
+
+
+class _Stream:
+    """One table's Arrow IPC stream of the block in progress."""
+
+    def __init__(self, directory: RunDirectory, table: str, block: int) -> None:
+        self._file: BinaryIO = open(stream_path(directory.path, table, block), "wb")  # noqa: SIM115
+        self._writer: pa.RecordBatchStreamWriter = pa.ipc.new_stream(self._file, STEP_TABLES[table])
+        self._length = 0
+
+    def append(self, table: pa.Table | None, sync: bool) -> int:
+        """Append rows and return the stream's length in bytes."""
+        if table is not None and table.num_rows:
+            self._writer.write_table(table)
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+            self._length = self._file.tell()
+        return self._length
+
+    def close(self) -> None:
+        """Let go of the file. The end mark of the stream is not written: what counts is the step's mark."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def _ready(name: str, table: pa.Table) -> pa.Table:
+    """Return the table in its schema, rows in their order within the step."""
+    schema = STEP_TABLES[name]
+    if not table.schema.equals(schema):
+        table = table.select(schema.names).cast(schema)
+    keys = SORTED_BY[name]
+    if table.num_rows > 1 and keys and not _is_sorted(table, keys):
+        order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+        table = table.take(order)
+    return table
+
+
+def _is_sorted(table: pa.Table, keys: tuple[str, ...]) -> bool:
+    undecided: Any = True
+    for key in keys:
+        step = np.diff(table.column(key).to_numpy().astype(np.int64))
+        if np.any(undecided & (step < 0)):
+            return False
+        undecided = undecided & (step == 0)
+    return True
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
