@@ -35,15 +35,6 @@ __all__ = [
     "stream_path",
     "to_parquet",
 ]
-    "Mark",
-    "block_name",
-    "marks_path",
-    "read_marks",
-    "read_recorded",
-    "read_stream",
-    "stream_path",
-    "to_parquet",
-]
 
 _ROWS_PER_GROUP = 1 << 20  # the row group size that DuckDB and polars read best in parallel is 1e5 to 1e6 rows
 
