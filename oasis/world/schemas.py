@@ -111,7 +111,15 @@ COMMENTS = pa.schema(
     ]
 )
 COMMUNITIES = pa.schema([_id("name")])
-GROUPS = pa.schema([_id("name"), _id("creator"), _count("step"), _count("members")])
+GROUPS = pa.schema(
+    [
+        _id("name"),
+        _id("creator"),
+        _count("step"),
+        _count("members"),
+        _id("last_message"),  # head of the list messages.previous_in_group
+    ]
+)
 MESSAGES = pa.schema([_id("group"), _id("author"), _count("step"), _id("text"), _id("previous_in_group")])
 PRODUCTS = pa.schema([_id("text"), _id("seller"), pa.field("price", pa.float64()), _id("stock"), _count("sold")])
 PURCHASES = pa.schema([_id("agent"), _id("product"), _count("step")])

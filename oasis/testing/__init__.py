@@ -1,0 +1,1 @@
+"""Public conformance suites and small worlds: what every implementation of a seam is tested with."""
