@@ -139,6 +139,19 @@ class Intervention(Parameters):
     comments: SelectionField | None = None
     users: SelectionField | None = None
 
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any]) -> Self:
+        """Build from the keys of an entry.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        try:
+            return cls.model_validate(dict(keys))
+        except ValidationError as error:
+            raise ScenarioError(explain(error, tuple(cls.model_fields), "intervention")) from None
+
     @model_validator(mode="before")
     @classmethod
     def _singular(cls, values: Any) -> Any:
@@ -276,16 +289,17 @@ def _override(values: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
+        at: Any = part
         if isinstance(place, list):
             if not part.isdigit() or int(part) >= len(place):
                 raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} has entries 0 to {len(place) - 1}")
-            part = int(part)  # type: ignore[assignment]
+            at = int(part)
         elif not isinstance(place, dict):
             raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} is a value, not a table")
         if last:
-            place[part] = value
+            place[at] = value
         else:
-            place = place[part] if isinstance(place, list) else place.setdefault(part, {})
+            place = place[at] if isinstance(place, list) else place.setdefault(at, {})
 
 
 def _keys_at(location: tuple[int | str, ...]) -> tuple[str, ...]:

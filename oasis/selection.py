@@ -89,7 +89,7 @@ def select(
         known = frame[id_column]
         missing = sorted(set(selection.ids) - set(known.to_list())) if len(selection.ids) else []
         if missing:
-            span = f"{known.min()} to {known.max()}" if len(known) else "none: there are no rows"
+            span = f"{known.min()!s} to {known.max()!s}" if len(known) else "none: there are no rows"
             raise ScenarioError(f"{where}: no {id_column} {missing[0]}; allowed: {span}")
         frame = frame.filter(pl.col(id_column).is_in(selection.ids))
     for column, wanted in selection.where.items():
@@ -116,8 +116,8 @@ def select(
     rank = np.argsort(order, kind="stable")
     if selection.top is not None:
         _check_column(selection.top, frame, where)
-        value = frame[selection.top].cast(pl.Float64).fill_null(-np.inf).to_numpy()
-        rank = np.lexsort((order, -value))
+        height = frame[selection.top].cast(pl.Float64).fill_null(-np.inf).to_numpy()
+        rank = np.lexsort((order, -height))
     return np.sort(ids[rank[: selection.count]])
 
 

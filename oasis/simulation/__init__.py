@@ -1,5 +1,6 @@
 """The step loop: activate, recommend, observe, decide, commit, record."""
 
-from oasis.simulation.simulation import Simulation, StepResult
+from oasis.simulation.engine import StepResult
+from oasis.simulation.simulation import RunSummary, Simulation
 
-__all__ = ["Simulation", "StepResult"]
+__all__ = ["RunSummary", "Simulation", "StepResult"]

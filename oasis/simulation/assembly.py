@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Activation, Platform, Policy, Recommender
 from oasis.plugins import load
-from oasis.population import Population, load_population
+from oasis.population import load_population
 from oasis.randomness import Draws
 from oasis.scenario import PolicyConfig, Scenario
 from oasis.selection import Selection, select
+from oasis.world.snapshot import restore
 from oasis.world.tables import users_frame
 from oasis.world.world import World
 
@@ -35,11 +38,21 @@ class Parts:
     policy_names: list[str]
     rest_policy: int
     """The policy of agents that sign up during the run: the entry that takes the rest."""
-    population: Population = field(repr=False)
+    refused_rows: list[dict[str, Any]] = field(repr=False)
+    """Rows of the population that were left out, each with its place and reason."""
 
 
-def assemble(scenario: Scenario) -> Parts:
+def assemble(
+    scenario: Scenario, needs_endpoint: bool = True, snapshot: Mapping[str, bytes | pa.Buffer] | None = None
+) -> Parts:
     """Build components and world.
+
+    Parameters
+    ----------
+    needs_endpoint : bool
+        Whether a policy that asks a language model needs one that the scenario names.
+    snapshot : mapping, optional
+        A world to continue from (`oasis.world.snapshot`), instead of the population at the start.
 
     Raises
     ------
@@ -54,10 +67,30 @@ def assemble(scenario: Scenario) -> Parts:
     activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
     policies = [load("policies", p.kind).from_parameters(p.parameters) for p in scenario.policies]
     names = policy_names(scenario.policies)
+    if needs_endpoint:
+        _check_endpoint(scenario, names, policies)
     embedder = None
     if recommender.needs_embeddings or any(p.needs_embeddings for p in policies):
         embedder = load("embedders", scenario.recsys.embedder)()
 
+    world = World()
+    if embedder is not None:
+        world.attach_embedder(embedder)
+    refused = _populate(world, scenario) if snapshot is None else []
+    owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
+    for owner, part in owners.items():
+        for name, store in part.tables().items():
+            world.register(f"{owner}.{name}", store)
+    if snapshot is None:
+        _assign_policies(world, scenario.policies, names, draws)
+    else:
+        restore(world, snapshot)
+    takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
+    rest = takes_rest[0] if takes_rest else len(names) - 1
+    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused)
+
+
+def _populate(world: World, scenario: Scenario) -> list[dict[str, Any]]:
     p = scenario.population
     population = load_population(
         p.source,
@@ -68,18 +101,18 @@ def assemble(scenario: Scenario) -> Parts:
         mean_active=p.mean_active,
         **p.further,
     )
-    world = World()
-    if embedder is not None:
-        world.attach_embedder(embedder)
     population.install(world)
-    owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
-    for owner, part in owners.items():
-        for name, store in part.tables().items():
-            world.register(f"{owner}.{name}", store)
-    _assign_policies(world, scenario.policies, names, draws)
-    takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
-    rest = takes_rest[0] if takes_rest else len(names) - 1
-    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, population)
+    return population.refused_rows
+
+
+def _check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence[Policy]) -> None:
+    asking = [name for name, policy in zip(names, policies, strict=True) if policy.needs_inference]
+    llm = scenario.llm
+    if asking and llm.backend == "server" and (not llm.endpoints or llm.model is None):
+        raise ScenarioError(
+            f"policy {asking[0]!r} asks a language model, and none is named: give --llm URL --model NAME, "
+            'or [llm] endpoints and model, or [llm] backend = "local"'
+        )
 
 
 def build_recommender(kind: str, parameters: dict[str, object]) -> Recommender:
@@ -114,7 +147,9 @@ def _assign_policies(world: World, entries: Sequence[PolicyConfig], names: Seque
         where = f"policies.{number}"
         if entry.select is not None:
             # An id that is taken already is no error; one that does not exist is.
-            chosen = select(entry.select, frame if entry.select.ids is not None else free, "agent_id", draws, keys, where)
+            chosen = select(
+                entry.select, frame if entry.select.ids is not None else free, "agent_id", draws, keys, where
+            )
         elif entry.share is not None:
             part = Selection(count=round(entry.share * len(assigned)))
             chosen = select(part, free, "agent_id", draws, keys, where)

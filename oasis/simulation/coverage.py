@@ -38,7 +38,11 @@ class Coverage:
         self._recent = np.zeros(0, np.bool_)
 
     def add(
-        self, registered: int, agents: npt.NDArray[np.int32], policy: npt.NDArray[np.int32], failed: npt.NDArray[np.int16]
+        self,
+        registered: int,
+        agents: npt.NDArray[np.int32],
+        policy: npt.NDArray[np.int32],
+        failed: npt.NDArray[np.int16],
     ) -> None:
         """Count a step.
 
@@ -68,16 +72,14 @@ class Coverage:
     def excess(self, at_end: bool = False) -> str | None:
         """Return why the run must stop, None while failures are within the limit."""
         if at_end:
-            failed, of, what = self.failures, self._model_decisions, "all"
+            failed, of, what = self.failures, self._model_decisions, f"all {self._model_decisions}"
         elif len(self._recent) >= self._window:
             failed, of, what = int(self._recent.sum()), len(self._recent), f"the last {len(self._recent)}"
         else:
             return None
         if of == 0 or failed <= self._limit * of:
             return None
-        return f"{failed} of {what} {of if at_end else ''} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%})".replace(
-            "  ", " "
-        )
+        return f"{failed} of {what} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%})"
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """Return the manifest's ``coverage``."""

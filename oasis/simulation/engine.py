@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +176,10 @@ class Engine:
     async def _intervene(self, step: int, scheduled: Scheduled | None) -> tuple[tuple[ActionBatch, Applied], pa.Table]:
         parts, world = self.parts, self.parts.world
         if scheduled is None:
-            return (ActionBatch.empty(), Applied(np.empty(0, np.int16), np.empty(0, np.int32))), INTERVIEWS.empty_table()
+            return (
+                ActionBatch.empty(),
+                Applied(np.empty(0, np.int16), np.empty(0, np.int32)),
+            ), INTERVIEWS.empty_table()
         if scheduled.recommender is not None:
             arguments = scheduled.recommender.arguments
             self._recommender = build_recommender(arguments["recommender"], arguments.get("parameters", {}))
@@ -188,7 +191,7 @@ class Engine:
 
     def _context(self, step: int) -> StepContext:
         world, platform = self.parts.world, self.parts.platform
-        frozen = {name: len(store) for name, store in world.stores.items() if hasattr(store, "__len__")}
+        frozen = {name: len(store) for name, store in world.stores.items() if isinstance(store, Sized)}
         return StepContext(
             step,
             self._clock,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from oasis.actions import OUTSIDE_ACTIONS, TARGETS, USER_ACTIONS, Action, ActionBatch, TargetKind
 from oasis.errors import ScenarioError, nearest
@@ -21,7 +20,7 @@ from oasis.selection import Selection, select
 from oasis.world.tables import comments_frame, posts_frame, users_frame
 from oasis.world.world import World
 
-__all__ = ["Scheduled", "check_interventions", "question_of", "schedule"]
+__all__ = ["Scheduled", "check_entry", "check_interventions", "question_of", "schedule"]
 
 
 @dataclass(frozen=True)
@@ -85,31 +84,39 @@ def check_interventions(scenario: Scenario, world: World) -> None:
         Naming the entry, what is wrong and what is allowed.
     """
     sign_ups = sum(i.kind == "sign_up" for i in scenario.interventions)
-    agents = len(world.users)
-    frame = users_frame(world)
     for number, entry in enumerate(scenario.interventions):
-        where = f"interventions.{number}"
-        kind = _kind_of(entry, where)
-        if entry.step > scenario.simulation.steps:
-            raise ScenarioError(f"{where}.step: {entry.step} is after the last step ({scenario.simulation.steps})")
-        for name in ("agents", "users"):
-            selection: Selection | None = getattr(entry, name)
-            if selection is None:
-                continue
-            for agent in selection.ids or ():
-                if not 0 <= agent < agents + sign_ups:
-                    raise ScenarioError(f"{where}.{name}: no agent {agent}; allowed: 0 to {agents + sign_ups - 1}")
-            for column in [*selection.where, *([selection.top] if selection.top else [])]:
-                if column not in frame.columns:
-                    raise ScenarioError(
-                        f"{where}.{name}: no column {column!r}{nearest(column, frame.columns)}; "
-                        f"allowed: {', '.join(frame.columns)}"
-                    )
-        if kind.action == Action.SWAP_RECOMMENDER:
-            arguments = entry.arguments
-            load("recommenders", arguments["recommender"]).from_parameters(arguments.get("parameters", {}))
-        if kind.action == Action.INTERVIEW:
-            question_of(entry, where)
+        check_entry(entry, f"interventions.{number}", scenario, world, sign_ups)
+
+
+def check_entry(entry: Intervention, where: str, scenario: Scenario, world: World, sign_ups: int = 0) -> None:
+    """Refuse one entry that cannot work; `sign_ups` agents may be added before it.
+
+    Raises
+    ------
+    ScenarioError
+    """
+    kind = _kind_of(entry, where)
+    if entry.step > scenario.simulation.steps:
+        raise ScenarioError(f"{where}.step: {entry.step} is after the last step ({scenario.simulation.steps})")
+    agents, frame = len(world.users) + sign_ups, users_frame(world)
+    for name in ("agents", "users"):
+        selection: Selection | None = getattr(entry, name)
+        if selection is None:
+            continue
+        for agent in selection.ids or ():
+            if not 0 <= agent < agents:
+                raise ScenarioError(f"{where}.{name}: no agent {agent}; allowed: 0 to {agents - 1}")
+        for column in [*selection.where, *([selection.top] if selection.top else [])]:
+            if column not in frame.columns:
+                raise ScenarioError(
+                    f"{where}.{name}: no column {column!r}{nearest(column, frame.columns)}; "
+                    f"allowed: {', '.join(frame.columns)}"
+                )
+    if kind.action == Action.SWAP_RECOMMENDER:
+        arguments = entry.arguments
+        load("recommenders", arguments["recommender"]).from_parameters(arguments.get("parameters", {}))
+    if kind.action == Action.INTERVIEW:
+        question_of(entry, where)
 
 
 def _kind_of(entry: Intervention, where: str) -> _Kind:
@@ -172,9 +179,7 @@ def schedule(entries: Sequence[Intervention], step: int, world: World, draws: Dr
     return Scheduled(ActionBatch.concat(batches), tuple(interviews), recommender)
 
 
-def _chosen(
-    entry: Intervention, name: str, world: World, draws: Draws, where: str
-) -> npt.NDArray[np.int32] | None:
+def _chosen(entry: Intervention, name: str, world: World, draws: Draws, where: str) -> npt.NDArray[np.int32] | None:
     selection: Selection | None = getattr(entry, name)
     if selection is None:
         return None

@@ -50,7 +50,7 @@ def step_metrics(
     }
 
 
-def _gini(counts: np.ndarray) -> float:  # type: ignore[type-arg]
+def _gini(counts: np.ndarray) -> float:
     """Return the Gini coefficient of sorted positive counts; NaN for none."""
     n = len(counts)
     if n == 0:

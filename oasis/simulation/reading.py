@@ -46,7 +46,7 @@ class Reader:
         table = pa.concat_tables([IMPRESSIONS.empty_table(), *self._shown])
         return table.sort_by([("agent_id", "ascending"), ("turn", "ascending"), ("position", "ascending")])
 
-    def _with_refreshed(self, feeds: Feeds, agent_ids: np.ndarray, refresh: np.ndarray) -> Feeds:  # type: ignore[type-arg]
+    def _with_refreshed(self, feeds: Feeds, agent_ids: np.ndarray, refresh: np.ndarray) -> Feeds:
         agents, inverse = np.unique(agent_ids[refresh], return_inverse=True)
         longer = self._recommender.recommend(self._world, self._ctx, agents, 2 * self._feed_size)
         longer = self._platform.observe(self._world, agents, longer, self._ctx).feeds

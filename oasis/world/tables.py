@@ -74,5 +74,5 @@ def comments_frame(world: World) -> pl.DataFrame:
     )
 
 
-def _texts(world: World, ids: np.ndarray) -> pl.Series:  # type: ignore[type-arg]
+def _texts(world: World, ids: np.ndarray) -> pl.Series:
     return pl.Series(pl.from_arrow(pa.array(world.texts.take(ids))))

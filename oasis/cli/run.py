@@ -1,0 +1,138 @@
+"""``oasis run``: a scenario file becomes a run directory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oasis.cli.progress import RunProgress
+from oasis.errors import OasisError, ScenarioError
+from oasis.scenario import Scenario
+from oasis.simulation import RunSummary, Simulation
+
+__all__ = ["run", "with_model"]
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key, e.g. simulation.steps=20.")
+@click.option("--seed", type=int, help="Seed of all draws, instead of the scenario's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory to make [default: runs/NAME].")
+@click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
+@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run(
+    scenario: Path,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    out: Path | None,
+    endpoint: str | None,
+    model: str | None,
+    llm_share: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run a SCENARIO (a TOML file) and write a run directory.
+
+    With --llm and --model, agents of the choice model are decided for by that language model instead, unless the
+    scenario has llm agents already. Ctrl-C ends the run cleanly: what was done is on disk.
+    """
+    changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
+    loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
+    out = out or Path("runs") / loaded.simulation.name
+    if out.exists():
+        raise ScenarioError(f"{out}: is there already; give --out another directory, or remove it")
+    begun = time.perf_counter()
+    simulation = Simulation(loaded, out)
+    _announce(simulation, out, endpoint)
+    try:
+        with RunProgress(loaded.simulation.steps, quiet) as progress:
+            asyncio.run(_run(simulation, progress))
+    except OasisError as error:
+        if simulation.ended:
+            _report(simulation.summary, begun, as_json)
+        raise error
+    _report(simulation.summary, begun, as_json)
+
+
+def with_model(scenario: Scenario, endpoint: str | None, model: str | None, share: float | None) -> Scenario:
+    """Return the scenario with a language model from outside.
+
+    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``.
+    """
+    values = scenario.to_dict()
+    if endpoint is not None:
+        values["llm"] |= {"endpoints": [endpoint], "backend": "server"}
+    if model is not None:
+        values["llm"]["model"] = model
+    if (endpoint or share is not None) and not any(p.kind == "llm" for p in scenario.policies):
+        entries: list[dict[str, Any]] = values["policies"]
+        if share is not None:
+            entries.insert(0, {"kind": "llm", "share": share})
+        else:
+            for entry in entries:
+                if entry["kind"] == "choice":
+                    entry.update(kind="llm", parameters={})
+    elif share is not None:
+        raise ScenarioError("--llm-share: the scenario says itself which agents are llm; change its [[policies]]")
+    return Scenario.from_dict(values)
+
+
+async def _run(simulation: Simulation, progress: RunProgress) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, simulation.request_stop)
+    await simulation.run(progress.show)
+
+
+def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
+    """Say on standard error who decides, before the first step."""
+    users, parts = simulation.world.users, simulation.parts
+    shares = [f"{name} {int((users['policy'] == i).sum()):,}" for i, name in enumerate(parts.policy_names)]
+    scenario = simulation.scenario
+    click.echo(
+        f"{scenario.simulation.name}: {len(users):,} agents on {scenario.platform.kind} "
+        f"({', '.join(shares)}), {scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
+        err=True,
+    )
+    refused = len(parts.refused_rows)
+    if refused:
+        click.echo(f"{refused} entries of the population were refused; see refused_rows in the manifest", err=True)
+
+
+def _report(summary: RunSummary, begun: float, as_json: bool) -> None:
+    seconds = time.perf_counter() - begun
+    coverage = summary.coverage
+    if as_json:
+        facts = {
+            "status": summary.status,
+            "out": str(summary.out),
+            "steps_done": summary.steps_done,
+            "state_hash": summary.state_hash,
+            "coverage": coverage,
+            "tokens": summary.tokens,
+            "seconds": round(seconds, 3),
+        }
+        click.echo(json.dumps(facts))
+        return
+    decided = ", ".join(f"{count:,} by {name}" for name, count in coverage["decided_by"].items())
+    click.echo(f"{summary.status}: {summary.steps_done} steps in {seconds:.1f} s")
+    click.echo(f"agents      {coverage['registered']:,} registered, {coverage['active']:,} active")
+    click.echo(f"decisions   {coverage['decisions']:,}: {decided or 'none'}")
+    failed = coverage["llm_failed"] + coverage["llm_invalid"]
+    if failed:
+        click.echo(f"failures    {coverage['llm_failed']:,} without an answer, {coverage['llm_invalid']:,} invalid")
+    if any(summary.tokens.values()):
+        tokens = summary.tokens
+        click.echo(f"tokens      {tokens['input']:,} in ({tokens['cached']:,} cached), {tokens['output']:,} out")
+    click.echo(f"state hash  {summary.state_hash}")
+    if summary.out is not None:
+        click.echo(f"look at     {summary.out}/report.html  {summary.out}/figures/overview.png")

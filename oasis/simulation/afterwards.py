@@ -1,0 +1,70 @@
+"""Asking the agents of a run that has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oasis.errors import InputError, RunDirectoryError
+from oasis.inference import build_client
+from oasis.interfaces import Question
+from oasis.runs import open_run
+from oasis.runs.directory import write_parquet
+from oasis.scenario import Scenario
+from oasis.simulation.assembly import assemble
+from oasis.simulation.engine import Engine
+from oasis.simulation.simulation import FINAL_STATE
+from oasis.world.snapshot import read_snapshot
+
+__all__ = ["AFTERWARDS", "interview_run"]
+
+AFTERWARDS = "interviews_afterwards.parquet"
+"""Answers to questions asked after the end; not part of the run, so not among the manifest's files."""
+
+
+async def interview_run(
+    directory: Path, agents: list[int], question: Question, endpoint: str | None = None, model: str | None = None
+) -> pa.Table:
+    """Ask agents of a recorded run, as they are at its end; append the answers to `AFTERWARDS`.
+
+    Parameters
+    ----------
+    endpoint, model : str, optional
+        Language model for llm agents, instead of the scenario's.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of `oasis.records.INTERVIEWS`.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the run has no final state, or `directory` is no run.
+    InputError
+        For an agent that does not exist.
+    """
+    manifest = open_run(directory).manifest
+    scenario = Scenario.from_dict(manifest.scenario)
+    changes = {"endpoints": [endpoint] if endpoint else None, "model": model}
+    scenario = scenario.with_changes(llm={key: value for key, value in changes.items() if value is not None})
+    if manifest.status == "running":
+        raise RunDirectoryError(f"{directory}: the run has not ended, so its agents' last state is not on disk")
+    parts = assemble(scenario, snapshot=read_snapshot(directory / FINAL_STATE))
+    for agent in agents:
+        if not 0 <= agent < len(parts.world.users):
+            raise InputError(f"no agent {agent} in {directory}; allowed: 0 to {len(parts.world.users) - 1}")
+    asks = any(policy.needs_inference for policy in parts.policies)
+    client = build_client(scenario.llm, seed=scenario.simulation.seed) if asks else None
+    try:
+        asked = np.unique(np.asarray(agents, np.int32))
+        answers = await Engine(parts, client).interview(question, asked, parts.world.step)
+    finally:
+        if client is not None:
+            await client.close()
+    path = directory / AFTERWARDS
+    write_parquet(pa.concat_tables([pq.read_table(path, schema=answers.schema), answers]) if path.exists() else answers, path)
+    return answers

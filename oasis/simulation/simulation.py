@@ -1,0 +1,305 @@
+"""A run from its first step to its last: the engine, its run directory, its limits and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from oasis.errors import FailureLimitError, NoEndpointError, RunStoppedError
+from oasis.inference import build_client
+from oasis.interfaces import InferenceClient, Question
+from oasis.runs import Recorder, RunDirectory, world_tables
+from oasis.runs.manifest import Status
+from oasis.scenario import Intervention, Scenario
+from oasis.simulation.assembly import Parts, assemble
+from oasis.simulation.coverage import Coverage
+from oasis.simulation.engine import Engine, StepResult
+from oasis.simulation.interventions import check_entry, check_interventions
+from oasis.world.snapshot import write_snapshot
+from oasis.world.world import World
+
+__all__ = ["RunSummary", "Simulation"]
+
+FINAL_STATE = "checkpoints/final"
+"""Where in a run directory the world's stores lie when it has ended."""
+
+_DISK_FLOOR = 64 * 2**20  # bytes that must be free before a step: more than a step of a small run writes
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended: the manifest's main fields."""
+
+    status: Status
+    steps_done: int
+    state_hash: str
+    coverage: dict[str, Any]
+    tokens: dict[str, int]
+    out: Path | None
+
+
+class Simulation:
+    """One run of a scenario.
+
+    Building it checks everything that can be checked before the first step and writes nothing.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    out : path, optional
+        Run directory, which must not exist. Without one the run stays in memory: take what you need from each
+        `StepResult`.
+    batch_size : int
+        Agents per slice of work. It changes memory and speed, never a result.
+    inference : InferenceClient, optional
+        Instead of the client that the scenario's ``[llm]`` table describes.
+
+    Raises
+    ------
+    InputError
+        For anything in the scenario, the population or `out` that cannot work.
+
+    Examples
+    --------
+    >>> from oasis import Scenario, Simulation
+    >>> scenario = Scenario.from_dict({"simulation": {"steps": 2}, "population": {"agents": 30}})
+    >>> Simulation(scenario).run_sync().steps_done
+    2
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        out: str | Path | None = None,
+        *,
+        batch_size: int = 20_000,
+        inference: InferenceClient | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.out = None if out is None else Path(out)
+        self._parts = assemble(scenario, needs_endpoint=inference is None)
+        check_interventions(scenario, self._parts.world)
+        asks_model = [policy.needs_inference for policy in self._parts.policies]
+        if inference is None and any(asks_model):
+            inference = build_client(scenario.llm, seed=scenario.simulation.seed, prompts=scenario.output.prompts)
+        self._inference = inference
+        self._engine = Engine(self._parts, inference, batch_size)
+        limits = scenario.llm
+        self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
+        self._injected: list[Intervention] = []
+        self._tokens = {"input": 0, "cached": 0, "output": 0}
+        self._calls = 0
+        self._current: asyncio.Task[StepResult] | None = None
+        self._stop = False
+        self._begun = False
+        self._summary: RunSummary | None = None
+
+    @property
+    def world(self) -> World:
+        """The world as it stands after the last step."""
+        return self._parts.world
+
+    @property
+    def parts(self) -> Parts:
+        """What the run is made of."""
+        return self._parts
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended, in whatever way."""
+        return self._summary is not None
+
+    @property
+    def summary(self) -> RunSummary:
+        """How the run ended.
+
+        Raises
+        ------
+        RuntimeError
+            While it has not.
+        """
+        if self._summary is None:
+            raise RuntimeError("the run has not ended yet")
+        return self._summary
+
+    def inject(self, kind: str, **keys: Any) -> None:
+        """Do something from outside at the beginning of the next step: an ``[[interventions]]`` entry without ``step``.
+
+        Raises
+        ------
+        ScenarioError
+
+        Examples
+        --------
+        ``simulation.inject("post", author=3, content="Breaking news")``
+        """
+        entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
+        check_entry(entry, f"inject {kind}", self.scenario, self.world)
+        self._injected.append(entry)
+
+    async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:
+        """Ask agents a question between steps; return rows of `oasis.records.INTERVIEWS`. Nothing is recorded or
+        changed, but with LLM agents the calls count."""
+        return await self._engine.interview(question, np.asarray(agents, np.int32), self.world.step)
+
+    def request_stop(self) -> None:
+        """End the run, resumable: after the current step, or without it where it waits for a language model."""
+        self._stop = True
+        if self._current is not None and self._inference is not None:
+            self._current.cancel()
+
+    async def run(self, on_step: Callable[[StepResult], None] | None = None) -> RunSummary:
+        """Do all steps.
+
+        Raises
+        ------
+        RunStoppedError, NoEndpointError
+            If the run ended early; what was done is on disk.
+        """
+        async with aclosing(self.steps()) as steps:
+            async for result in steps:
+                if on_step is not None:
+                    on_step(result)
+        return self.summary
+
+    def run_sync(self, on_step: Callable[[StepResult], None] | None = None) -> RunSummary:
+        """Do all steps, outside of any event loop."""
+        return asyncio.run(self.run(on_step))
+
+    async def steps(self) -> AsyncGenerator[StepResult]:
+        """Do one step after another; between them, `inject` and `interview` may be called.
+
+        A consumer that leaves early ends the run as "stopped".
+
+        Raises
+        ------
+        RunStoppedError, NoEndpointError
+        """
+        if self._begun:
+            raise RuntimeError("a simulation runs once; build another one")
+        self._begun = True
+        recorder = self._open()
+        status: Status = "failed"
+        message: str | None = None
+        try:
+            while self.world.step < self.scenario.simulation.steps:
+                self._check_limits()
+                result = await self._step()
+                if recorder is not None:
+                    recorder.record_step(result.step, self._kept(result), result.metrics)
+                yield result
+                if (excess := self._coverage.excess()) is not None:
+                    raise FailureLimitError(f"stopped after step {result.step}: {excess}")
+            if (excess := self._coverage.excess(at_end=True)) is not None:
+                raise FailureLimitError(f"all steps are done, but {excess}")
+            status = "done"
+        except (RunStoppedError, NoEndpointError) as error:
+            status, message = "stopped", str(error)
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            status, message = "stopped", f"stopped from outside after step {self.world.step}"
+            raise
+        except BaseException as error:
+            message = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._end(recorder, status, message)
+            if self._inference is not None:
+                await self._inference.close()
+
+    async def _step(self) -> StepResult:
+        self._current = asyncio.ensure_future(self._engine.step(self._injected))
+        try:
+            result = await self._current
+        except asyncio.CancelledError:
+            if not self._stop:
+                raise
+            raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
+        finally:
+            self._current = None
+        self._injected = [entry for entry in self._injected if entry.every is not None]
+        self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
+        result.metrics.update(self._count(result.tables["llm_calls"]))
+        return result
+
+    def _check_limits(self) -> None:
+        """Stop before a step that must not be begun."""
+        step, budget = self.world.step, self.scenario.budget
+        if self._stop:
+            raise RunStoppedError(f"stopped on request after step {step}")
+        if budget.max_calls is not None and self._calls >= budget.max_calls:
+            raise RunStoppedError(f"stopped after step {step}: budget.max_calls ({budget.max_calls}) is used up")
+        used = self._tokens["input"] + self._tokens["output"]
+        if budget.max_tokens is not None and used >= budget.max_tokens:
+            raise RunStoppedError(f"stopped after step {step}: budget.max_tokens ({budget.max_tokens}) is used up")
+        if self.out is not None and (free := shutil.disk_usage(self.out).free) < _DISK_FLOOR:
+            raise RunStoppedError(
+                f"stopped after step {step}: {free / 2**20:.0f} MiB are free at {self.out}; "
+                f"at least {_DISK_FLOOR // 2**20} MiB are needed to keep what a step brings"
+            )
+
+    def _count(self, calls: pa.Table) -> dict[str, int]:
+        sums = {name: pc.sum(calls[f"tokens_{name}"]).as_py() or 0 for name in ("in", "cached", "out")}
+        for name, column in (("input", "in"), ("cached", "cached"), ("output", "out")):
+            self._tokens[name] += sums[column]
+        self._calls += calls.num_rows
+        return {"llm_calls": calls.num_rows, **{f"tokens_{name}": value for name, value in sums.items()}}
+
+    def _kept(self, result: StepResult) -> dict[str, pa.Table]:
+        """Return the tables with the impressions that the scenario keeps."""
+        tables, output = dict(result.tables), self.scenario.output
+        if output.impressions == "none":
+            del tables["impressions"]
+        elif output.impressions == "sample":
+            shown = tables["impressions"]
+            keys = self.world.users["key"][shown["agent_id"].to_numpy()]
+            kept = self._parts.draws.uniform("output sample", 0, keys) < output.sample_share
+            tables["impressions"] = shown.filter(pa.array(kept))
+        return tables
+
+    def _open(self) -> Recorder | None:
+        if self.out is None:
+            return None
+        directory = RunDirectory.create(
+            self.out,
+            self.scenario.to_dict(),
+            refused_rows=self._parts.refused_rows,
+            world=world_tables(self.world, self._parts.policy_names),
+        )
+        output = self.scenario.output
+        return Recorder(directory, steps_per_block=output.steps_per_block, sync=output.sync)
+
+    def _end(self, recorder: Recorder | None, status: Status, message: str | None) -> None:
+        """Write what a run leaves behind, whatever ended it."""
+        if recorder is not None and self._inference is not None:
+            dropped = self._inference.take_records()  # of a step that was not finished: they cost all the same
+            self._count(dropped)
+            recorder.record_dropped(dropped)
+        state_hash = self.world.state_hash()
+        self._summary = RunSummary(
+            status, self.world.step, state_hash, self._coverage.counts(), dict(self._tokens), self.out
+        )
+        if recorder is None:
+            return
+        assert self.out is not None
+        write_snapshot(self.world, self.out / FINAL_STATE)
+        output = self.scenario.output
+        recorder.finish(
+            status,
+            tables=world_tables(self.world, self._parts.policy_names),
+            report=output.report,
+            top_cascades=output.top_cascades,
+            state_hash=state_hash,
+            coverage=self._summary.coverage,
+            tokens=self._summary.tokens,
+            message=message,
+        )
