@@ -1,0 +1,81 @@
+"""Rows of `oasis.records.LLM_CALLS`: what an attempt was, how it is found again, and answers from earlier ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from oasis.interfaces import InferenceRequest
+from oasis.records import LLM_CALLS
+
+__all__ = ["RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
+
+SORT_KEYS = ("step", "agent_id", "turn", "purpose", "prompt_hash", "attempt")
+FINAL_ERROR = "refused:"
+"""How the error of an attempt begins after which a question is given up at once."""
+
+Key = tuple[int, int, int, str, int]
+
+
+def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
+    """Return messages as compact JSON, the form in which prompts are kept."""
+    return json.dumps([{"role": r, "content": c} for r, c in messages], ensure_ascii=False, separators=(",", ":"))
+
+
+def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
+    """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
+    parts = [request.messages, request.schema, model, mode, max_tokens, temperature]
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def call_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as a table, sorted by (step, agent, turn, purpose, prompt hash, attempt)."""
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: tuple(row[k] for k in SORT_KEYS)), schema=LLM_CALLS)
+
+
+class RecordedAnswers:
+    """Answers out of earlier rows of ``llm_calls``; what is here is never asked again.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table or iterable of mappings
+        Rows of `oasis.records.LLM_CALLS`, as `Client` records and journals them. Of two rows with the same key the
+        later one counts.
+    retry_failed : bool
+        Whether a question whose last recorded attempt failed in transport is asked again (a run that stopped because
+        its server was away), or is taken as failed (replay).
+    """
+
+    def __init__(self, rows: pa.Table | Iterable[Mapping[str, Any]], retry_failed: bool = False) -> None:
+        self.retry_failed = retry_failed
+        self._attempts: dict[Key, dict[int, dict[str, Any]]] = {}
+        for row in rows.to_pylist() if isinstance(rows, pa.Table) else rows:
+            key = (row["step"], row["agent_id"], row["turn"], row["purpose"], row["prompt_hash"])
+            self._attempts.setdefault(key, {})[row["attempt"]] = dict(row)
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def attempts(self, request: InferenceRequest, hashed: int) -> list[dict[str, Any]]:
+        """Return the recorded attempts of a question in their order, those after a gap left out."""
+        found = self._attempts.get((request.step, request.agent_id, request.turn, request.purpose, hashed), {})
+        rows: list[dict[str, Any]] = []
+        while len(rows) + 1 in found:
+            rows.append(found[len(rows) + 1])
+        return rows
+
+    def final(self, rows: list[dict[str, Any]], attempts: int) -> bool:
+        """Return whether the recorded attempts of a question settle it."""
+        if not rows:
+            return False
+        last = rows[-1]
+        if last["status"] == "ok":
+            return True
+        if last["status"] == "failed" and self.retry_failed:
+            return False
+        return len(rows) >= attempts or (last["error"] or "").startswith(FINAL_ERROR)

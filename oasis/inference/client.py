@@ -1,0 +1,274 @@
+"""The inference client: limits, retries, accounting and the journal over any number of transports."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from oasis.errors import InferenceError, NoEndpointError
+from oasis.inference.calls import RecordedAnswers, call_table, prompt_hash, prompt_text
+from oasis.inference.endpoints import Endpoint, EndpointPool
+from oasis.inference.transport import Prompt, Reply, Transport, TransportError
+from oasis.inference_config import LLMConfig
+from oasis.interfaces import Completion, InferenceRequest
+
+__all__ = ["Client", "Journal", "Keep", "Usage"]
+
+Journal = Callable[[Mapping[str, Any]], None]
+"""Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
+Keep = Literal["none", "sample", "all"]
+KEPT_SHARE = 50
+"""``sample`` keeps one prompt in this many, by its hash (assumed: enough to read, small beside the answers)."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
+LONGEST_RETRY_AFTER_S = 30.0
+"""Retry-After is honoured up to this; a server that wants more is asked again earlier."""
+
+
+@dataclass
+class Usage:
+    """What has been used so far, for progress and budgets; answers from the journal are not counted.
+
+    Attributes
+    ----------
+    asked : int
+        Attempts sent.
+    ok, failed, invalid : int
+        Attempts that ended so.
+    tokens_in, tokens_cached, tokens_out : int
+        As the servers reported them.
+    in_flight : int
+    """
+
+    asked: int = 0
+    ok: int = 0
+    failed: int = 0
+    invalid: int = 0
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    in_flight: int = 0
+
+
+class Client:
+    """Asks language models; implements `oasis.interfaces.InferenceClient`.
+
+    Parameters
+    ----------
+    transports : sequence of Transport
+        One per endpoint; none where all answers are recorded ones.
+    config : LLMConfig
+        Its model, mode, concurrency, time-out, attempts, temperature and max_tokens are used.
+    seed : int
+        From which the jitter of waits and the seeds of `LocalTransport` are derived, apart from all draws of a run.
+    journal : callable, optional
+        ``journal(row)``, called for each attempt before its answer is used. What it raises ends the call.
+    recorded : RecordedAnswers, optional
+        Answers that are not asked again.
+    prompts : str
+        Which prompts rows keep: ``none``, ``sample`` (one in 50, by hash) or ``all``.
+    """
+
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        config: LLMConfig | None = None,
+        *,
+        seed: int = 0,
+        journal: Journal | None = None,
+        recorded: RecordedAnswers | None = None,
+        prompts: Keep = "sample",
+    ) -> None:
+        self._config = config or LLMConfig()
+        self._model = self._config.model or ""
+        self._transports = list(transports)
+        self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
+        self._seed, self._journal, self._recorded, self._prompts = seed, journal, recorded, prompts
+        self._rows: list[dict[str, Any]] = []
+        self.usage = Usage()
+
+    async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
+        """Return one completion per request, in request order, whatever the order of replies.
+
+        Raises
+        ------
+        NoEndpointError
+            When no endpoint is alive; it names each and what it last said. What was answered is in the records.
+        """
+        done: list[Completion | None] = [None] * len(requests)
+        queue = iter(enumerate(requests))
+
+        async def work() -> None:
+            for position, request in queue:
+                done[position] = await self._ask(request)
+
+        workers = [asyncio.create_task(work()) for _ in range(min(len(requests), self._config.concurrency))]
+        try:
+            for worker in asyncio.as_completed(workers):
+                await worker
+        finally:
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [completion for completion in done if completion is not None]
+
+    def take_records(self) -> pa.Table:
+        """Return and forget the rows since the last call, sorted by (step, agent, turn, purpose, prompt, attempt)."""
+        rows, self._rows = self._rows, []
+        return call_table(rows)
+
+    async def close(self) -> None:
+        """Release connections and models."""
+        for transport in self._transports:
+            await transport.close()
+
+    async def _ask(self, request: InferenceRequest) -> Completion:
+        limit = self._config.attempts
+        max_tokens = self._config.max_tokens if request.max_tokens is None else request.max_tokens
+        temperature = self._config.temperature if request.temperature is None else request.temperature
+        hashed = prompt_hash(request, self._model, self._config.mode, max_tokens, temperature)
+        prompt = Prompt(request.messages, request.schema, max_tokens, temperature)
+        done = Completion(request, "failed", attempts=0)
+        if self._recorded is not None:
+            rows = self._recorded.attempts(request, hashed)
+            for row in rows:
+                done = self._replay(request, row)
+            if self._recorded.final(rows, limit):
+                return done
+            if rows and rows[-1]["status"] == "failed" and self._recorded.retry_failed:
+                limit += len(rows)
+            if not self._transports:
+                raise InferenceError(
+                    f"no recorded answer to the {request.purpose} prompt of agent {request.agent_id} at step"
+                    f" {request.step}, turn {request.turn} (prompt hash {hashed:016x}), and no endpoint to ask"
+                )
+        last: Endpoint | None = None
+        while done.attempts < limit:
+            attempt = done.attempts + 1
+            endpoint = await self._pool.acquire(avoid=last)
+            seeded = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)
+            done, error = await self._attempt(request, seeded, hashed, attempt, endpoint)
+            if done.status == "ok" or (error is not None and error.kind == "refused"):
+                return done
+            last = endpoint
+            if attempt < limit and error is not None:
+                await asyncio.sleep(_wait_s(error, _hash(self._seed, request, hashed, attempt), attempt))
+        if done.status == "failed" and self._pool.all_dead:
+            raise NoEndpointError(self._pool.obituary())
+        return done
+
+    async def _attempt(
+        self, request: InferenceRequest, prompt: Prompt, hashed: int, attempt: int, endpoint: Endpoint
+    ) -> tuple[Completion, TransportError | None]:
+        started = time.monotonic()
+        reply: Reply | None = None
+        error: TransportError | None = None
+        self.usage.in_flight += 1
+        self.usage.asked += 1
+        settled = False
+        try:
+            # The transport keeps the time-out; the client's own is for one that does not.
+            async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
+                reply = await endpoint.transport.send(prompt, self._config.timeout_s)
+            self._pool.succeeded(endpoint)
+            settled = True
+        except TimeoutError:
+            error = TransportError("timeout", f"no answer within {self._config.timeout_s:g} s")
+        except TransportError as caught:
+            error = caught
+        finally:
+            self.usage.in_flight -= 1
+            if error is not None:
+                self._pool.failed(endpoint, error, started)
+            elif not settled:
+                self._pool.release(endpoint)
+        done = _checked(request, reply, attempt) if reply is not None else Completion(request, "failed")
+        if error is not None:
+            done = Completion(request, "failed", error=str(error), attempts=attempt)
+        self._record(done, reply, prompt, hashed, attempt, endpoint, 1000.0 * (time.monotonic() - started))
+        return done, error
+
+    def _record(
+        self,
+        done: Completion,
+        reply: Reply | None,
+        prompt: Prompt,
+        hashed: int,
+        attempt: int,
+        endpoint: Endpoint,
+        latency_ms: float,
+    ) -> None:
+        request = done.request
+        keep = self._prompts == "all" or (self._prompts == "sample" and hashed % KEPT_SHARE == 0)
+        row: dict[str, Any] = {
+            "step": request.step,
+            "agent_id": request.agent_id,
+            "turn": request.turn,
+            "attempt": attempt,
+            "purpose": request.purpose,
+            "endpoint": endpoint.transport.name,
+            "model": self._model,
+            "tokens_in": reply.tokens_in if reply else None,
+            "tokens_cached": reply.tokens_cached if reply else None,
+            "tokens_out": reply.tokens_out if reply else None,
+            "latency_ms": latency_ms,
+            "status": done.status,
+            "error": done.error,
+            "prompt_hash": hashed,
+            "prompt": prompt_text(prompt.messages) if keep else None,
+            "response": reply.text if reply else None,
+            "options": None,
+            "logprobs": None,
+        }
+        if self._journal is not None:
+            self._journal(row)
+        self._rows.append(row)
+        usage = self.usage
+        usage.ok += done.status == "ok"
+        usage.failed += done.status == "failed"
+        usage.invalid += done.status == "invalid"
+        usage.tokens_in += row["tokens_in"] or 0
+        usage.tokens_cached += row["tokens_cached"] or 0
+        usage.tokens_out += row["tokens_out"] or 0
+
+    def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
+        self._rows.append(row)
+        attempt = row["attempt"]
+        if row["status"] == "failed" or row["response"] is None:
+            return Completion(request, "failed", error=row["error"], attempts=attempt)
+        done = _checked(request, Reply(row["response"]), attempt)
+        if done.status != row["status"]:
+            raise InferenceError(
+                f"the recorded answer to agent {request.agent_id} at step {request.step} was {row['status']} and is now"
+                f" {done.status} ({done.error}): the recorder's version of OASIS or scenario differs from this one"
+            )
+        return replace(done, error=row["error"])
+
+
+def _checked(request: InferenceRequest, reply: Reply, attempt: int) -> Completion:
+    try:
+        value = request.check(reply.text)
+    except (ValueError, RecursionError) as error:  # deeply nested JSON exhausts the parser's stack
+        cut = " (the answer was cut at max_tokens)" if reply.finish_reason == "length" else ""
+        message = f"{str(error).encode('utf-8', 'replace').decode('utf-8')[:500]}{cut}"
+        return Completion(request, "invalid", text=reply.text, error=message, attempts=attempt)
+    return Completion(request, "ok", value=value, text=reply.text, attempts=attempt)
+
+
+def _hash(seed: int, request: InferenceRequest, hashed: int, attempt: int) -> int:
+    text = f"{seed}|{request.step}|{request.agent_id}|{request.turn}|{request.purpose}|{hashed}|{attempt}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _wait_s(error: TransportError, bits: int, attempt: int) -> float:
+    """Return seconds to wait: exponential, half of it jittered ("equal jitter", Brooker 2015), at least Retry-After.
+
+    The jitter is a hash of the question, so it uses up no draw of the simulation.
+    """
+    wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1)) * (0.5 + bits / 2.0**65)
+    return max(wait, min(error.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))

@@ -1,0 +1,195 @@
+"""Which endpoint takes the next request: the one with the fewest in flight whose circuit is closed.
+
+Concurrency adapts per endpoint by additive increase and multiplicative decrease (Chiu and Jain 1989, as TCP does).
+A circuit opens after `FAILURES_TO_OPEN` failures without a success between them (`UNREACHED_TO_OPEN` at an address
+that never spoke), is probed with one request at a time after a cool-down that doubles, and closes on a success
+(the circuit breaker of Nygard, *Release It!*, 2007). An endpoint is dead when its key, address or model is wrong,
+when it has never answered and two probes failed too, or when it has not answered for as long as a request may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oasis.errors import NoEndpointError
+from oasis.inference.transport import Transport, TransportError
+
+__all__ = ["Endpoint", "EndpointPool"]
+
+FAILURES_TO_OPEN = 5
+"""With 30% of requests failing at random, five in a row are 1 in 400; a dead server shows at once. Assumed."""
+UNREACHED_TO_OPEN = 2
+"""With the two probes this is four failures, as many as one question's attempts: a lone question finds out too."""
+COOL_DOWN_S = 0.25
+LONGEST_COOL_DOWN_S = 30.0
+PROBES_BEFORE_GIVING_UP = 2
+"""Failed probes after which an endpoint that never answered is dead: about 0.75 s with `COOL_DOWN_S`."""
+DECREASE = 0.7
+"""Factor on an endpoint's limit when it is overloaded or times out (CUBIC's, RFC 9438)."""
+
+
+@dataclass
+class Endpoint:
+    """A transport and what is known about the server behind it."""
+
+    transport: Transport
+    limit: float
+    most: int
+    in_flight: int = 0
+    reached: bool = False
+    answered: bool = False
+    failures: int = 0
+    failing_since: float = 0.0
+    last_success: float = float("-inf")
+    probes_failed: int = 0
+    opened: bool = False
+    probing: bool = False
+    probe_at: float = 0.0
+    dead: bool = False
+    last_error: str = "never asked"
+    last_decrease: float = float("-inf")
+
+    def free(self, now: float) -> bool:
+        """Return whether a request may be sent now."""
+        if self.dead:
+            return False
+        if self.opened:
+            return not self.probing and now >= self.probe_at
+        return self.in_flight < int(self.limit)
+
+
+class EndpointPool:
+    """Hands out endpoints and learns from what comes back.
+
+    Parameters
+    ----------
+    transports : sequence of Transport
+    concurrency : int
+        Most requests in flight over all endpoints.
+    timeout_s : float
+        How long an endpoint that once answered may be silent before it is dead.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self, transports: Sequence[Transport], concurrency: int, timeout_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.endpoints = []
+        for transport in transports:
+            most = min(concurrency, transport.most_in_flight or concurrency)
+            self.endpoints.append(Endpoint(transport, float(most), most))
+        self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def acquire(self, avoid: Endpoint | None = None) -> Endpoint:
+        """Wait for a free endpoint and take it; not `avoid` while another one is alive.
+
+        Raises
+        ------
+        NoEndpointError
+            When none is alive, naming each and what it last said.
+        """
+        while True:
+            alive = [e for e in self.endpoints if not e.dead]
+            if not alive:
+                raise NoEndpointError(self.obituary())
+            now = self._clock()
+            if sum(e.in_flight for e in alive) < self._concurrency:
+                others = [e for e in alive if e is not avoid and not e.opened]
+                free = [e for e in (others or alive) if e.free(now)]
+                due = [e for e in alive if e.opened and e.free(now)]
+                if due:  # a probe comes before other work, else a closed circuit would never be tested under load
+                    free = due
+                if free:
+                    chosen = min(free, key=lambda e: e.in_flight)
+                    chosen.in_flight += 1
+                    chosen.probing = chosen.opened
+                    return chosen
+            await self._wait(min((e.probe_at - now for e in alive if e.opened and not e.probing), default=None))
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """Release an endpoint that answered."""
+        endpoint.in_flight -= 1
+        endpoint.reached = endpoint.answered = True
+        endpoint.opened = endpoint.probing = False
+        endpoint.failures = endpoint.probes_failed = 0
+        endpoint.last_success = self._clock()
+        endpoint.limit = min(float(endpoint.most), endpoint.limit + 1.0 / endpoint.limit)
+        self._wake()
+
+    def failed(self, endpoint: Endpoint, error: TransportError, started: float) -> None:
+        """Release an endpoint whose request, sent at `started`, failed."""
+        endpoint.in_flight -= 1
+        endpoint.last_error = str(error)
+        now = self._clock()
+        endpoint.reached |= error.kind not in ("connection", "timeout")
+        if error.kind in ("overloaded", "timeout") and started >= endpoint.last_decrease:
+            # Once per round trip: requests sent before the last decrease say nothing new.
+            endpoint.limit, endpoint.last_decrease = max(1.0, endpoint.limit * DECREASE), now
+        if error.kind == "denied" and not endpoint.answered:
+            endpoint.dead = True
+        elif error.kind in ("overloaded", "malformed", "refused"):
+            endpoint.opened = endpoint.probing = False  # it speaks, so it lives
+            endpoint.failures = 0
+        else:
+            self._count_failure(endpoint, started, now)
+        self._wake()
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Release an endpoint whose request was cancelled."""
+        endpoint.in_flight -= 1
+        endpoint.probing = False
+        self._wake()
+
+    @property
+    def all_dead(self) -> bool:
+        """Whether no endpoint is left."""
+        return all(e.dead for e in self.endpoints)
+
+    def obituary(self) -> str:
+        """Return why no endpoint is alive."""
+        if not self.endpoints:
+            return (
+                "no inference endpoint: give --llm URL and --model NAME, or [llm] endpoints and model in the scenario"
+            )
+        lines = [f"  {e.transport.name}: {e.last_error}" for e in self.endpoints]
+        return "no inference endpoint is alive:\n" + "\n".join(lines)
+
+    def _count_failure(self, endpoint: Endpoint, started: float, now: float) -> None:
+        if endpoint.failures == 0:
+            endpoint.failing_since = max(started, endpoint.last_success)
+        endpoint.failures += 1
+        if not endpoint.opened and endpoint.failures < (FAILURES_TO_OPEN if endpoint.reached else UNREACHED_TO_OPEN):
+            return
+        if endpoint.opened and started < endpoint.probe_at:
+            # Sent before the circuit opened: no news, but for how long the endpoint has been silent.
+            endpoint.dead = now - endpoint.failing_since >= self._timeout_s
+            return
+        if endpoint.opened:
+            endpoint.probes_failed += 1
+            endpoint.probing = False
+        wait = min(COOL_DOWN_S * 2.0**endpoint.probes_failed, LONGEST_COOL_DOWN_S, self._timeout_s / 4)
+        endpoint.opened, endpoint.probe_at = True, now + wait
+        never = not endpoint.answered and endpoint.probes_failed >= PROBES_BEFORE_GIVING_UP
+        endpoint.dead = never or now - endpoint.failing_since >= self._timeout_s
+
+    async def _wait(self, seconds: float | None) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(None if seconds is None else max(seconds, 0.001)):
+                await future
+        except TimeoutError:
+            pass
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,189 @@
+"""Chat completions over HTTP: vLLM, llama.cpp's server, Ollama, OpenAI, whatever has ``/v1/chat/completions``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import Any, Literal
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from oasis.inference.transport import ErrorKind, Prompt, Reply, TransportError, parse_completion
+
+__all__ = ["MAX_BODY", "HttpTransport"]
+
+MAX_BODY = 4 * 2**20
+"""Bytes read of a response at most. An answer of 100,000 tokens is about 0.5 MB; assumed to be enough."""
+CONNECT_TIMEOUT_S = 10.0
+"""Longest wait for a connection (assumed: three lost SYN packets, at 1, 3 and 7 s)."""
+_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
+_WHITESPACE_KEY = "x-guidance"
+
+
+class HttpTransport:
+    """One OpenAI-compatible server.
+
+    Parameters
+    ----------
+    base_url : str
+        As `oasis.inference_config.normalise_endpoint` gives it, e.g. ``http://127.0.0.1:8000/v1``.
+    model : str
+        Name by which the server knows the model.
+    api_key : str, optional
+    mode : str
+        ``json_schema``, ``json_object`` or ``text``, see `oasis.inference_config.LLMConfig`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None = None,
+        mode: Literal["json_schema", "json_object", "text"] = "json_schema",
+    ) -> None:
+        self._url, self._model, self._mode = base_url, model, mode
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._compact = True
+
+    @property
+    def name(self) -> str:
+        """The base URL."""
+        return self._url
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """As many as it gets; a server queues."""
+        return None
+
+    async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
+        """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
+        compact = self._compact
+        try:
+            body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt, compact))
+        except TransportError as error:
+            if not (compact and error.kind == "refused" and _WHITESPACE_KEY in str(error)):
+                raise
+            self._compact = False  # a server that knows no such key and says so
+            body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt, False))
+        return parse_completion(body)
+
+    async def models(self, timeout_s: float) -> list[str]:
+        """Return the names of the models that the server offers, sorted.
+
+        Raises
+        ------
+        TransportError
+        """
+        body = await self._request("GET", "/models", timeout_s)
+        rows = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(rows, list):
+            raise TransportError("malformed", f"{self._url}/models gave no list of models")
+        return sorted(str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row)
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _payload(self, prompt: Prompt, compact: bool) -> dict[str, Any]:
+        payload: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": role, "content": content} for role, content in prompt.messages],
+            "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+        }
+        if prompt.schema is not None and self._mode == "json_schema":
+            schema = prompt.schema
+            if compact:
+                # llguidance (llama.cpp, vLLM) then generates no free white space, with which a weak model can fill
+                # its whole answer; others ignore the key.
+                schema = {**schema, _WHITESPACE_KEY: {"whitespace_flexible": False}}
+            payload["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+            }
+        elif prompt.schema is not None and self._mode == "json_object":
+            payload["response_format"] = {"type": "json_object"}
+        return payload
+
+    async def _request(self, method: str, path: str, timeout_s: float, payload: Any = None) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._open().request(
+                    method, self._url + path, json=payload, headers=self._headers, allow_redirects=False
+                ) as response:
+                    body = await _read(response)
+                    status, retry_after = response.status, response.headers.get("Retry-After")
+        except aiohttp.ServerTimeoutError as error:  # a TimeoutError too, but of the connection
+            raise TransportError("connection", f"{type(error).__name__}: {error}"[:500]) from None
+        except TimeoutError:
+            raise TransportError("timeout", f"no answer within {timeout_s:g} s") from None
+        except _ERRORS as error:
+            raise TransportError("connection", f"{type(error).__name__}: {error}"[:500]) from None
+        if status != 200:
+            raise TransportError(_kind(status), f"HTTP {status}: {_message(body)}", _seconds(retry_after))
+        try:
+            return json.loads(body.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise TransportError("malformed", f"the response is not JSON ({str(error)[:100]}): {body[:80]!r}") from None
+
+    def _open(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._loop = loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                auto_decompress=False,  # so that MAX_BODY bounds what is held
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY:
+            response.close()
+            raise TransportError("malformed", f"the response is longer than {MAX_BODY} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _kind(status: int) -> ErrorKind:
+    if status in (429, 503):
+        return "overloaded"
+    if status in (401, 403, 404):
+        return "denied"
+    if status == 408 or status >= 500:
+        return "server"
+    return "refused"
+
+
+def _message(body: bytes) -> str:
+    """Return the server's own words out of the usual shapes of an error."""
+    text = body[:20_000].decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return " ".join(text.split())[:300] or "no message"
+    for key in ("error", "message", "detail"):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    return str(value).encode("utf-8", "replace").decode("utf-8")[:500]
+
+
+def _seconds(header: str | None) -> float | None:
+    """Return a Retry-After header in seconds; its form as a date is not honoured (clocks differ)."""
+    try:
+        seconds = float(header) if header is not None else math.nan
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

