@@ -171,7 +171,7 @@ def read_recorded(directory: Path, table: str) -> tuple[list[Path], pa.Table]:
 
 
 def _parquet_of(directory: Path, table: str, block: int) -> Path | None:
-    return next((directory / table).glob(f"{block:06d}-*.parquet"), None)
+    return next((directory / table).glob(f"{block:06d}-[0-9]*.parquet"), None)
 
 
 def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

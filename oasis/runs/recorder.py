@@ -132,6 +132,22 @@ class Recorder:
         except OSError as error:
             raise self._break(error) from error
 
+    def record_dropped(self, calls: pa.Table) -> None:
+        """Keep the language model calls of a step that was begun and dropped: they cost all the same.
+
+        Raises
+        ------
+        RunStoppedError
+            If they cannot be written.
+        """
+        if not calls.num_rows:
+            return
+        target = self.directory.path / "llm_calls" / f"{self._step + 1:06d}-dropped.parquet"
+        try:
+            write_parquet(_ready("llm_calls", calls), target)
+        except (OSError, pa.ArrowException) as error:
+            raise self._break(error) from error
+
     def finish(
         self,
         status: Status = "done",
