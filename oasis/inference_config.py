@@ -91,7 +91,7 @@ class LLMConfig(Parameters):
     timeout_s: float = Field(default=120.0, gt=0, le=3600, allow_inf_nan=False)
     attempts: int = Field(default=4, ge=1, le=20)
     temperature: float = Field(default=1.0, ge=0, le=2, allow_inf_nan=False)
-    max_tokens: int = Field(default=256, ge=1, le=100_000)
+    max_tokens: int = Field(default=512, ge=1, le=100_000)
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     failure_limit: float = Field(default=0.05, ge=0, le=1, allow_inf_nan=False)
     failure_window: int = Field(default=500, ge=1)

@@ -19,7 +19,6 @@ MAX_BODY = 4 * 2**20
 CONNECT_TIMEOUT_S = 10.0
 """Longest wait for a connection (assumed: three lost SYN packets, at 1, 3 and 7 s)."""
 _ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
-_WHITESPACE_KEY = "x-guidance"
 
 
 class HttpTransport:
@@ -47,7 +46,6 @@ class HttpTransport:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._compact = True
 
     @property
     def name(self) -> str:
@@ -61,14 +59,7 @@ class HttpTransport:
 
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
-        compact = self._compact
-        try:
-            body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt, compact))
-        except TransportError as error:
-            if not (compact and error.kind == "refused" and _WHITESPACE_KEY in str(error)):
-                raise
-            self._compact = False  # a server that knows no such key and says so
-            body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt, False))
+        body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt))
         return parse_completion(body)
 
     async def models(self, timeout_s: float) -> list[str]:
@@ -90,7 +81,7 @@ class HttpTransport:
             await self._session.close()
             self._session = None
 
-    def _payload(self, prompt: Prompt, compact: bool) -> dict[str, Any]:
+    def _payload(self, prompt: Prompt) -> dict[str, Any]:
         payload: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": role, "content": content} for role, content in prompt.messages],
@@ -98,14 +89,9 @@ class HttpTransport:
             "temperature": prompt.temperature,
         }
         if prompt.schema is not None and self._mode == "json_schema":
-            schema = prompt.schema
-            if compact:
-                # llguidance (llama.cpp, vLLM) then generates no free white space, with which a weak model can fill
-                # its whole answer; others ignore the key.
-                schema = {**schema, _WHITESPACE_KEY: {"whitespace_flexible": False}}
             payload["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+                "json_schema": {"name": "answer", "schema": prompt.schema, "strict": True},
             }
         elif prompt.schema is not None and self._mode == "json_object":
             payload["response_format"] = {"type": "json_object"}

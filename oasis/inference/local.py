@@ -136,9 +136,10 @@ class LocalTransport:
             "cache_prompt": True,
         }
         if prompt.schema is not None:
-            # No free white space: a weak model can fill its whole answer with it.
+            # llguidance without free white space, with which a weak model can fill its whole answer. As a grammar:
+            # llama.cpp drops the option from the schema of a response_format (seen in 2026.10).
             schema = {**prompt.schema, "x-guidance": {"whitespace_flexible": False}}
-            payload["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+            payload["grammar"] = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
         if self._thread is None:
             raise TransportError("connection", "the local model is closed")
         loop = asyncio.get_running_loop()
