@@ -1,0 +1,98 @@
+"""What the documents show works: Python blocks run, scenarios load, commands exist with their options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from oasis.cli import main
+from oasis.cli.main import COMMANDS
+from oasis.scenario import Scenario
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+NAMES = [str(d.relative_to(ROOT)) for d in DOCUMENTS]
+
+
+def _blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if _blocks(d, "python")], ids=lambda d: d.name)
+def test_python_blocks_run_in_order(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    names: dict[str, object] = {"__name__": "document"}
+    for number, block in enumerate(_blocks(document, "python"), 1):
+        exec(compile(block, f"{document.name}, Python block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if _blocks(d, "toml")], ids=lambda d: d.name)
+def test_scenarios_in_documents_load(document: Path, tmp_path: Path) -> None:
+    for block in _blocks(document, "toml"):
+        path = tmp_path / "scenario.toml"
+        path.write_text(block if "[simulation]" in block else f"[simulation]\nsteps = 1000\n{block}", "utf-8")
+        Scenario.load(path)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if _blocks(d, "sh")], ids=lambda d: d.name)
+def test_commands_in_documents_exist(document: Path) -> None:
+    for block in _blocks(document, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\|", line.split(" #")[0]):
+                words = shlex.split(part)
+                if words and Path(words[0]).name == "oasis":
+                    _parse(main, words[1:])
+
+
+def _parse(command: click.Command, words: list[str]) -> None:
+    context = command.make_context("oasis", list(words), resilient_parsing=False)
+    if isinstance(command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        if rest:
+            found = command.get_command(context, rest[0])
+            assert found is not None, f"no such command: {rest[0]}"
+            _parse(found, rest[1:])
+
+
+def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    found = [(path, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            found += _commands(child, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(("path", "command"), _commands(main), ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")
+def test_every_command_has_help_and_stands_in_the_docs(path: tuple[str, ...], command: click.Command) -> None:
+    assert command.help, path
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{' '.join(path)} {parameter.opts[0]} has no help"
+    if path:
+        text = "".join(d.read_text("utf-8") for d in DOCUMENTS)
+        assert f"oasis {' '.join(path)}" in text
+
+
+def test_commands_are_all_registered() -> None:
+    assert {path[0] for path, _ in _commands(main) if path} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.toml")), ids=lambda p: p.name)
+def test_examples_load(example: Path) -> None:
+    scenario = Scenario.load(example)
+    assert scenario.simulation.name == example.stem
+
+
+def test_readme_begins_with_its_two_commands() -> None:
+    run, test = _blocks(ROOT / "README.md", "sh")[:2]
+    assert "pip install" in run
+    assert "oasis run examples/x_day.toml" in run
+    assert "pytest" in test
