@@ -21,7 +21,7 @@ import polars as pl
 from oasis.errors import InputError, RunDirectoryError
 from oasis.runs.reading import Run
 
-__all__ = ["cascade_curve", "cascade_table", "cascades", "compare_with_real", "structural_virality"]
+__all__ = ["cascade_curve", "cascade_table", "cascades", "compare_with_real", "curve_of", "structural_virality"]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -128,14 +128,18 @@ def cascade_curve(run: Run, root: int) -> pl.DataFrame:
     InputError
         If `root` is no original post of the run.
     """
-    posts = run.posts.collect()
+    return curve_of(run.posts.collect(), root, run.steps_done, run.manifest.step_minutes)
+
+
+def curve_of(posts: pl.DataFrame, root: int, steps_done: int, step_minutes: float) -> pl.DataFrame:
+    """Return `cascade_curve` of a table of posts."""
     kind, roots, parent = _tree(posts)
     if not 0 <= root < len(kind):
         raise InputError(f"no post {root} in this run; there are posts 0 to {len(kind) - 1}")
     if kind[root] != 0:
         raise InputError(f"post {root} is no original but a {posts['kind'][root]}; its root is post {roots[root]}")
     step = posts["step"].to_numpy().astype(np.int64)
-    first, last = int(step[root]), max(run.steps_done, int(step[root]))
+    first, last = int(step[root]), max(steps_done, int(step[root]))
     mine = np.flatnonzero((roots == root) & (kind < 2))
     depth = _depths(parent)[mine]
     at = np.zeros((last - first + 1, int(depth.max()) + 1), np.int64)
@@ -147,7 +151,7 @@ def cascade_curve(run: Run, root: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "step": pl.Series(steps, dtype=pl.Int32),
-            "minute": (steps - first) * run.manifest.step_minutes,
+            "minute": (steps - first) * step_minutes,
             "scale": pl.Series(counts.sum(axis=1), dtype=pl.Int32),
             "depth": pl.Series(there.max(axis=1), dtype=pl.Int32),
             "max_breadth": pl.Series(counts[:, 1:].max(axis=1, initial=0), dtype=pl.Int32),

@@ -81,14 +81,16 @@ class MadeUpRun:
         """Record what is left and write the final files; return the run's path."""
         if status == "done":
             self.record()
-        coverage = {"registered": len(self.world.users), "active": len(self.world.users)}
+        agents, steps = len(self.world.users), self.recorder.steps_done
+        decided = {"choice": (agents - 1) * steps, "llm": steps}
         fields: dict[str, Any] = {
             "tables": world_tables(self.world, self.policies),
             "state_hash": self.world.state_hash(),
             "coverage": {
-                **coverage,
-                "decisions": len(self.world.users) * self.recorder.steps_done,
-                "decided_by": {"choice": len(self.world.users) * self.recorder.steps_done - 1, "llm": 1},
+                "registered": agents,
+                "active": agents,
+                "decisions": agents * steps,
+                "decided_by": decided,
             },
             "tokens": {"input": 900, "cached": 300, "output": 40},
         }

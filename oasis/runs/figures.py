@@ -1,0 +1,198 @@
+"""Figures of a run, as PNG; each draws one frame of `oasis.runs.figure_data`, `overview.png` draws them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
+
+__all__ = ["FIGURES", "draw_figures"]
+
+_INK, _GREY, _GRID = "#1f2933", "#66727f", "#e4e7eb"
+# Okabe and Ito (2008), "Color universal design": told apart by colour-blind readers; yellow left out (too pale here).
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c8c")
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.titlecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.parse_math": False,  # a "$" in a name is a dollar
+}
+_STACKED = 7  # actions with a colour of their own; the rest is "other"
+
+
+def draw_figures(data: dict[str, pl.DataFrame], folder: Path, title: str, subtitle: str) -> list[str]:
+    """Write each figure and the overview as PNG, and the data as Parquet; return the names, overview first."""
+    folder.mkdir(exist_ok=True)
+    with rc_context(_STYLE):
+        for name, draw in FIGURES.items():
+            figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+            draw(figure.subplots(), data[name])
+            _save(figure, folder / f"{name}.png")
+        _save(_overview(data, title, subtitle), folder / "overview.png")
+    for name, frame in data.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    return ["overview", *FIGURES]
+
+
+def _overview(data: dict[str, pl.DataFrame], title: str, subtitle: str) -> Figure:
+    figure = Figure(figsize=(15, 8.6), dpi=110)
+    grid = figure.add_gridspec(2, 12, left=0.055, right=0.975, top=0.845, bottom=0.075, hspace=0.42, wspace=1.9)
+    figure.text(0.055, 0.945, title, fontsize=19, fontweight="bold", color=_INK)
+    figure.text(0.055, 0.908, subtitle, fontsize=11, color=_GREY)
+    _activity(figure.add_subplot(grid[0, :8]), data["activity"], legend_above=True)
+    _exposure(figure.add_subplot(grid[0, 8:]), data["exposure"])
+    _cascade_curves(figure.add_subplot(grid[1, :4]), data["cascade_curves"])
+    _cascade_sizes(figure.add_subplot(grid[1, 4:8]), data["cascade_sizes"])
+    _followers(figure.add_subplot(grid[1, 8:]), data["followers"])
+    return figure
+
+
+def _activity(axes: Axes, frame: pl.DataFrame, legend_above: bool = False) -> None:
+    axes.set_title("What agents did")
+    axes.set_xlabel("simulated hours since the start")
+    axes.set_ylabel("accepted actions per simulated hour")
+    if not frame.height:
+        return _nothing(axes, "no action was accepted")
+    totals = (
+        frame.group_by("action").agg(pl.col("per_hour").sum()).sort(["per_hour", "action"], descending=[True, False])
+    )
+    names = totals["action"].to_list()
+    series = {name: frame.filter(pl.col("action") == name)["per_hour"].to_numpy() for name in names}
+    if len(names) > _STACKED + 1:
+        series = {name: series[name] for name in names[:_STACKED]} | {
+            "other": np.sum([series[name] for name in names[_STACKED:]], axis=0)
+        }
+    hours = frame["hours"].unique().sort().to_numpy()
+    if len(hours) == 1:  # a single bin has no width to draw an area on
+        hours = np.array([0.0, 2 * hours[0]])
+        series = {name: np.repeat(values, 2) for name, values in series.items()}
+    labels = [name.replace("_", " ") for name in series]
+    axes.stackplot(hours, *series.values(), labels=labels, colors=_COLOURS, alpha=0.92, linewidth=0)
+    axes.set_xlim(hours[0], hours[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 3, 6, 10]))
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    handles, texts = axes.get_legend_handles_labels()
+    if legend_above:
+        tight = {"columnspacing": 1.0, "handlelength": 1.0, "handletextpad": 0.5, "borderaxespad": 0.1}
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(labels), **tight)
+    else:
+        axes.legend(handles[::-1], texts[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def _exposure(axes: Axes, frame: pl.DataFrame) -> None:
+    axes.set_title("Who gets seen")
+    axes.set_xlabel("share of shown posts, least shown first")
+    axes.set_ylabel("share of impressions")
+    if not frame.height:
+        return _nothing(axes, "no impressions were kept")
+    x, y = frame["posts"].to_numpy(), frame["impressions"].to_numpy()
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(x, y, x, color=_COLOURS[0], alpha=0.12, linewidth=0)
+    axes.plot(x, y, color=_COLOURS[0], linewidth=2.2)
+    top = 1 - float(np.interp(0.99, x, y))
+    axes.text(
+        0.06,
+        0.93,
+        f"Gini {frame['gini'][0]:.2f}\ntop 1% of posts: {top:.0%} of impressions",
+        transform=axes.transAxes,
+        va="top",
+        color=_INK,
+    )
+    axes.text(0.60, 0.565, "equal exposure", color=_GREY, fontsize=8.5, rotation=38, ha="center", va="bottom")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+
+
+def _cascade_curves(axes: Axes, frame: pl.DataFrame) -> None:
+    axes.set_title("The largest cascades")
+    axes.set_xlabel("simulated hours since posted")
+    axes.set_ylabel("posts in the cascade")
+    if not frame.height or frame["scale"].max() == 1:
+        return _nothing(axes, "nothing was reposted")
+    for colour, (root, curve) in zip(_COLOURS, frame.group_by("root_id", maintain_order=True), strict=False):
+        hours, scale = curve["hours"].to_numpy(), curve["scale"].to_numpy()
+        axes.plot(
+            hours, scale, color=colour, linewidth=2, drawstyle="steps-post", label=f"post {root[0]:,}: {scale[-1]:,}"
+        )
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.legend(loc="best")
+
+
+def _cascade_sizes(axes: Axes, frame: pl.DataFrame) -> None:
+    axes.set_title("How far posts spread")
+    axes.set_xlabel("posts in the cascade, at least")
+    axes.set_ylabel("share of original posts")
+    _survival(axes, frame["size"].to_numpy(), frame["share"].to_numpy(), _COLOURS[2], "no post")
+
+
+def _followers(axes: Axes, frame: pl.DataFrame) -> None:
+    axes.set_title("Who is followed")
+    axes.set_xlabel("followers, at least")
+    axes.set_ylabel("share of agents")
+    some = frame.filter(pl.col("followers") > 0)
+    _survival(axes, some["followers"].to_numpy(), some["share"].to_numpy(), _COLOURS[5], "nobody is followed")
+
+
+FIGURES: dict[str, Callable[[Axes, pl.DataFrame], None]] = {
+    "activity": _activity,
+    "exposure": _exposure,
+    "cascade_curves": _cascade_curves,
+    "cascade_sizes": _cascade_sizes,
+    "followers": _followers,
+}
+
+
+def _survival(axes: Axes, values: np.ndarray, share: np.ndarray, colour: str, nothing: str) -> None:  # type: ignore[type-arg]
+    if not len(values):
+        return _nothing(axes, nothing)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.plot(values, share, color=colour, linewidth=1.2, alpha=0.5, drawstyle="steps-pre")
+    axes.plot(values, share, color=colour, marker="o", markersize=3.2, linestyle="none")
+    axes.set_ylim(top=1.4)
+    axes.set_xlim(left=0.8 * max(values.min(), 1), right=1.3 * values.max())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    axes.grid(which="minor", visible=False)
+    axes.minorticks_off()
+
+
+def _nothing(axes: Axes, why: str) -> None:
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=_GREY)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_figure(path, metadata={"Software": None})

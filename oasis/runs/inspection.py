@@ -1,0 +1,106 @@
+"""Look at one agent at one step: the feed it saw and what it then did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from oasis.errors import InputError
+from oasis.runs.reading import Run
+from oasis.runs.summary import with_content
+
+__all__ = ["AgentStep", "agent_step"]
+
+_NEARBY = 10
+
+
+@dataclass(frozen=True)
+class AgentStep:
+    """What an agent saw and did in a step. Names of accounts are left out.
+
+    Attributes
+    ----------
+    agent : dict
+        Its row of ``users`` without username and name.
+    feed : polars.DataFrame
+        ``turn``, ``position``, ``post_id``, ``author_id``, ``source``, ``score``, ``content``.
+    feed_kept : bool
+        Whether the run kept what was shown to this agent.
+    actions : polars.DataFrame
+        ``seq``, ``turn``, ``policy``, ``action``, ``target_kind``, ``target_id``, ``outcome``, ``created_id``,
+        ``probability``, ``content``.
+    calls : polars.DataFrame
+        Calls of language models for its decision.
+    """
+
+    agent_id: int
+    step: int
+    agent: dict[str, Any]
+    feed: pl.DataFrame
+    feed_kept: bool
+    actions: pl.DataFrame
+    calls: pl.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return {
+            "agent_id": self.agent_id,
+            "step": self.step,
+            "agent": self.agent,
+            "feed_kept": self.feed_kept,
+            "feed": self.feed.to_dicts(),
+            "actions": self.actions.to_dicts(),
+            "llm_calls": self.calls.to_dicts(),
+        }
+
+
+def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
+    """Return what an agent saw and did in a step.
+
+    Raises
+    ------
+    InputError
+        If the agent or step is not there, or the agent was not active in it (with steps in which it was).
+    """
+    mine = pl.col("agent_id") == agent_id
+    now = mine & (pl.col("step") == step)
+    actions = run.events.filter(now).sort("seq").collect()
+    agent = run.users.filter(mine).collect()
+    if not agent.height and not actions.height:
+        last = run.users.select(pl.len()).collect().item() - 1
+        raise InputError(f"--agent {agent_id}: no such agent; this run has agents 0 to {last}")
+    if not 1 <= step <= run.steps_done:
+        raise InputError(f"--step {step}: this run has done steps 1 to {run.steps_done}")
+    if not actions.height:
+        raise InputError(f"agent {agent_id} was not active at step {step}; {_active_steps(run, agent_id, step)}")
+    shown = run.impressions.filter(now).sort("turn", "position").collect()
+    authors = run.posts.select("post_id", "author_id")
+    feed = shown.join(
+        authors.filter(pl.col("post_id").is_in(shown["post_id"].unique().to_list())).collect(),
+        on="post_id",
+        how="left",
+        maintain_order="left",
+    )
+    feed = with_content(run, feed, "post_id").with_columns(pl.col("source").cast(pl.String))
+    kept = run.manifest.scenario.get("output", {}).get("impressions", "all")
+    calls = run.llm_calls.filter(now).sort("turn", "attempt").collect()
+    return AgentStep(
+        agent_id,
+        step,
+        (agent.drop("username", "name").to_dicts() or [{"agent_id": agent_id}])[0],
+        feed.select("turn", "position", "post_id", "author_id", "source", "score", "content"),
+        kept == "all" or bool(shown.height),
+        actions.drop("step", "agent_id", "arg_id"),
+        calls.drop("step", "agent_id", "options", "logprobs"),
+    )
+
+
+def _active_steps(run: Run, agent_id: int, step: int) -> str:
+    steps = run.events.filter(pl.col("agent_id") == agent_id).select(pl.col("step").unique()).collect()["step"]
+    if not len(steps):
+        return "it never was"
+    nearest = sorted(steps.to_list(), key=lambda s: (abs(s - step), s))[:_NEARBY]
+    what = "it was at" if len(steps) <= _NEARBY else f"of the {len(steps)} steps at which it was, the nearest are"
+    return f"{what} {', '.join(map(str, sorted(nearest)))}"

@@ -1,0 +1,104 @@
+"""The report of a run: one self-contained page, decision coverage and cost first, and its figures."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from oasis.runs.figure_data import figure_data
+from oasis.runs.figures import draw_figures
+from oasis.runs.manifest import write_atomically
+from oasis.runs.reading import Run, open_run
+from oasis.runs.summary import Summary, summarise
+
+__all__ = ["FIGURES_FOLDER", "REPORT", "render_report", "write_report"]
+
+REPORT = "report.html"
+FIGURES_FOLDER = "figures"
+
+_REFUSED_SHOWN = 50
+_STATES = {
+    "stopped": "was stopped",
+    "failed": "failed",
+    "killed": "was killed",
+    "running": "has not ended",
+}
+
+
+def write_report(directory: Path, top_cascades: int = 10) -> Path:
+    """Write ``figures/`` and ``report.html`` of a run and return the report's path.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file that it needs is missing or damaged.
+    """
+    run = open_run(directory)
+    summary = summarise(run, top_cascades)
+    folder = directory / FIGURES_FOLDER
+    title = f"{summary.coverage['registered']:,} agents on {_platform(run)}"
+    names = draw_figures(figure_data(run), folder, title, subtitle(summary))
+    figures = {name: _data_uri(folder / f"{name}.png") for name in names}
+    page = render_report(summary, figures)
+    write_atomically(directory / REPORT, page.encode("utf-8", "replace"))
+    return directory / REPORT
+
+
+def render_report(summary: Summary, figures: dict[str, str]) -> str:
+    """Return the page. Texts of agents are escaped, its policy forbids scripts, and it loads nothing.
+
+    Parameters
+    ----------
+    figures : dict
+        Data URI of each figure by name; ``overview`` is shown first.
+    """
+    manifest, coverage = summary.run.manifest, summary.coverage
+    decisions = coverage["decisions"]
+    output = manifest.scenario.get("output", {})
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text("utf-8"))
+    return template.render(
+        manifest=manifest,
+        summary=summary,
+        subtitle=subtitle(summary),
+        state_words=_STATES.get(summary.state, summary.state),
+        coverage=coverage,
+        failed=coverage["llm_failed"] + coverage["llm_invalid"],
+        share=lambda count: f"{count / decisions:.1%}" if decisions else "–",
+        figures=figures,
+        refused=manifest.refused_rows[:_REFUSED_SHOWN],
+        kept=output.get("impressions", "all"),
+        sample_share=output.get("sample_share", 1.0),
+        scenario=json.dumps(manifest.scenario, indent=2, ensure_ascii=False),
+    )
+
+
+def subtitle(summary: Summary) -> str:
+    """Return a run in a line, without names that a user gave."""
+    manifest = summary.run.manifest
+    minutes = manifest.step_minutes * summary.steps_done
+    time = f"{minutes / 60:g} simulated hours" if minutes >= 120 else f"{minutes:g} simulated minutes"
+    accepted = summary.actions.filter((summary.actions["outcome"] == "accepted"))["count"].sum()
+    parts = [
+        f"{summary.coverage['active']:,} active at least once",
+        f"{summary.steps_done:,} steps ({time})",
+        f"{summary.coverage['decisions']:,} activations",
+        f"{accepted:,} accepted actions",
+        f"seed {manifest.seed}",
+    ]
+    if summary.state != "done":
+        parts.append(_STATES.get(summary.state, summary.state).upper())
+    return " · ".join(parts)
+
+
+def _platform(run: Run) -> str:
+    kind: Any = run.manifest.scenario.get("platform", {}).get("kind", "a platform")
+    return {"x": "X", "reddit": "Reddit"}.get(kind, str(kind))
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

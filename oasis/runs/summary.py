@@ -1,0 +1,157 @@
+"""What happened in a run, in numbers that the command line and the report both show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from oasis.runs.cascades import cascades
+from oasis.runs.reading import Run
+
+__all__ = ["Summary", "action_counts", "call_counts", "coverage", "summarise", "with_content"]
+
+_FAILED = ("llm_failed", "llm_invalid")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in numbers.
+
+    Attributes
+    ----------
+    state : str
+        "done", "stopped", "failed", "running", or "killed": it says "running" and its process is dead.
+    coverage : dict
+        As in the manifest; of a run that has not ended, counted from its events.
+    tokens, calls : dict
+        Tokens of language models, and calls by status (``attempts`` in all).
+    actions : polars.DataFrame
+        ``action``, ``outcome``, ``count``, ``agents`` (distinct; null for the outside), most frequent first.
+    outside : polars.DataFrame
+        The same of agent -1.
+    cascades : polars.DataFrame
+        The largest, with ``content``.
+    """
+
+    run: Run
+    state: str
+    steps_done: int
+    coverage: dict[str, Any]
+    tokens: dict[str, int]
+    calls: dict[str, int]
+    actions: pl.DataFrame
+    outside: pl.DataFrame
+    cascades: pl.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        manifest = self.run.manifest
+        return {
+            "name": manifest.name,
+            "state": self.state,
+            "status": manifest.status,
+            "message": manifest.message,
+            "seed": manifest.seed,
+            "steps_planned": manifest.steps_planned,
+            "steps_done": self.steps_done,
+            "state_hash": manifest.state_hash,
+            "coverage": self.coverage,
+            "tokens": self.tokens,
+            "llm_calls": self.calls,
+            "refused_rows": len(manifest.refused_rows),
+            "actions": self.actions.to_dicts(),
+            "outside": self.outside.to_dicts(),
+            "cascades": self.cascades.to_dicts(),
+        }
+
+
+def summarise(run: Run, top_cascades: int = 10) -> Summary:
+    """Return a run in numbers, whatever state it is in.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file is missing or damaged.
+    """
+    manifest = run.manifest
+    counts = action_counts(run)
+    outside = pl.col("outside")
+    return Summary(
+        run,
+        run.state,
+        run.steps_done,
+        manifest.coverage.model_dump() if run.ended else coverage(run),
+        manifest.tokens.model_dump() if run.ended else _tokens(run),
+        call_counts(run),
+        counts.filter(~outside).drop("outside"),
+        counts.filter(outside).drop("outside"),
+        with_content(run, cascades(run).head(top_cascades)),
+    )
+
+
+def action_counts(run: Run) -> pl.DataFrame:
+    """Return ``outside``, ``action``, ``outcome``, ``count``, ``agents``, most frequent first."""
+    return (
+        run.events.with_columns(pl.col("action", "outcome").cast(pl.String), outside=pl.col("agent_id") < 0)
+        .group_by("outside", "action", "outcome")
+        .agg(count=pl.len(), agents=pl.col("agent_id").n_unique())
+        .with_columns(agents=pl.when(~pl.col("outside")).then("agents"))
+        .sort(["outside", "count", "action", "outcome"], descending=[False, True, False, False])
+        .collect()
+    )
+
+
+def coverage(run: Run) -> dict[str, Any]:
+    """Return the decision coverage counted from the events (`oasis.runs.manifest.Coverage`)."""
+    text = pl.col("action", "outcome", "policy").cast(pl.String)
+    events = run.events.with_columns(text)
+    signed_up = (pl.col("action") == "sign_up") & (pl.col("outcome") == "accepted") & (pl.col("agent_id") < 0)
+    registered = run.users.select(pl.len()).collect().item()
+    if not run.ended:
+        registered += events.filter(signed_up).select(pl.len()).collect().item()
+    per_activation = (
+        events.filter((pl.col("agent_id") >= 0) & (pl.col("action") != "interview"))
+        .group_by("step", "agent_id")
+        .agg(
+            policy=pl.col("policy").first(),
+            failure=pl.col("outcome").filter(pl.col("outcome").is_in(_FAILED)).first(),
+        )
+    )
+    active = per_activation.select(pl.col("agent_id").n_unique()).collect().item()
+    made = per_activation.group_by("policy", "failure").agg(count=pl.len()).sort("policy").collect()
+    failures = dict(made.group_by("failure").agg(pl.col("count").sum()).iter_rows())
+    decided = made.filter(pl.col("failure").is_null())
+    return {
+        "registered": registered,
+        "active": active,
+        "decisions": int(made["count"].sum()),
+        "decided_by": dict(zip(decided["policy"].to_list(), decided["count"].to_list(), strict=True)),
+        "llm_failed": failures.get("llm_failed", 0),
+        "llm_invalid": failures.get("llm_invalid", 0),
+    }
+
+
+def call_counts(run: Run) -> dict[str, int]:
+    """Return calls of language models: ``attempts``, and how many by status."""
+    by_status = run.llm_calls.group_by(pl.col("status").cast(pl.String)).agg(count=pl.len()).sort("status").collect()
+    counts = dict(by_status.iter_rows())
+    return {"attempts": sum(counts.values()), **counts}
+
+
+def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.DataFrame:
+    """Return a table with the ``content`` of the posts that its column `key` names; a repost's is its root's."""
+    posts = run.posts
+    texts = posts.select("post_id", "root_id", own="content").join(
+        posts.select(root_id="post_id", of_root="content"), on="root_id", how="left"
+    )
+    wanted = texts.select(pl.col("post_id").alias(key), content=pl.coalesce("own", "of_root"))
+    wanted = wanted.filter(pl.col(key).is_in(table[key].unique().to_list())).unique(key)
+    return table.join(wanted.collect(), on=key, how="left", maintain_order="left")
+
+
+def _tokens(run: Run) -> dict[str, int]:
+    names = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
+    row = run.llm_calls.select(pl.col(column).sum().alias(name) for name, column in names.items()).collect()
+    return {name: int(row[name][0] or 0) for name in names}
