@@ -57,5 +57,8 @@ def _patterns() -> tuple[str, ...]:
 
 @cache
 def _any_phrase() -> str:
-    phrases = sorted({p.lower() for p in (*topic_phrases().a.to_pylist(), *topic_phrases().b.to_pylist())}, key=lambda p: (-len(p), p))
+    phrases = sorted(
+        {p.lower() for p in (*topic_phrases().a.to_pylist(), *topic_phrases().b.to_pylist())},
+        key=lambda p: (-len(p), p),
+    )
     return rf"\b(?P<w>{'|'.join(re.escape(p) for p in phrases)})\b"

@@ -1,0 +1,81 @@
+"""Answers of agents that have no language model: from their stance and interests, never from memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from oasis.agents.choice.content import agent_topics
+from oasis.grammar import TOPICS, guess_topics
+from oasis.interfaces import Answer, PolicyContext, Question
+from oasis.kernels import choice as kernel
+from oasis.randomness import text_key
+
+__all__ = ["answer"]
+
+I32 = npt.NDArray[np.int32]
+F64 = npt.NDArray[np.float64]
+
+NOISE = 0.1
+"""Half-width of the noise of an answer on a scale, as a share of the scale. Assumed."""
+FIT = 4.0
+"""How strongly stance orders the options of a question (utility lost at the far end). Assumed."""
+TOPIC_BONUS = 2.0
+"""Utility of an option that names one of the agent's interests. Assumed."""
+
+
+def answer(agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
+    """Return one answer per agent, in the order given. Pure: nothing changes, no draw of the run is used.
+
+    On a scale: stance (-1 to 1) mapped onto it, plus noise of up to a tenth of it; a drawn point where the stance is
+    unknown. Of options, read as ordered from stance -1 to 1: a multinomial logit of the distance to the stance and of
+    whether the option names one of the agent's interests. An open question is answered by naming the interests.
+    The noise is keyed by agent and question, so an agent asked twice answers alike unless its stance changed.
+    """
+    world, draws = ctx.world, ctx.base.draws
+    keys = world.users["key"][agents]
+    item = text_key(f"{question.question_id}\x1f{question.text}")
+    stance = world.users["stance"][agents].astype(np.float64)
+    place = np.clip((stance + 1.0) / 2.0, 0.0, 1.0)
+    drawn = draws.uniform("interview", 0, keys, np.full(len(agents), item))
+    topics = agent_topics(world, agents, draws)
+    about = [" and ".join(TOPICS[t] for t in row if t >= 0) for row in topics]
+    if question.scale is not None:
+        low, high = question.scale
+        at = np.where(np.isnan(place), drawn, np.clip(place + NOISE * (2.0 * drawn - 1.0), 0.0, 1.0))
+        values = low + (high - low) * at
+        return [Answer(int(a), float(v), f"I would say {v:.2f}.") for a, v in zip(agents, values, strict=True)]
+    if question.options is not None:
+        chosen, probabilities = _options(question.options, place, topics, keys, item, ctx)
+        return [
+            Answer(int(a), float(c), question.options[c], probabilities=tuple(p.tolist()))
+            for a, c, p in zip(agents, chosen, probabilities, strict=True)
+        ]
+    return [Answer(int(a), float("nan"), f"What I care about is {t}.") for a, t in zip(agents, about, strict=True)]
+
+
+def _options(
+    options: tuple[str, ...],
+    place: F64,
+    topics: npt.NDArray[np.int16],
+    keys: npt.NDArray[np.uint64],
+    item: np.uint64,
+    ctx: PolicyContext,
+) -> tuple[npt.NDArray[np.int64], F64]:
+    count = len(options)
+    spots = np.arange(count) / max(count - 1, 1)
+    distance = np.abs(place[:, None] - spots[None, :])
+    utility = -FIT * np.where(np.isnan(distance), 0.0, distance)
+    named = guess_topics(pa.array(options, pa.large_string()))[:, 0]
+    interested = ((named[None, :, None] == topics[:, None, :]) & (named >= 0)[None, :, None]).any(axis=2)
+    utility += TOPIC_BONUS * interested
+    items = np.asarray([item ^ np.uint64(j) for j in range(count)], np.uint64)
+    noise = ctx.base.draws.gumbel("interview.option", 0, keys[:, None], items[None, :]).reshape(utility.shape)
+    chosen, probability, first = np.empty(len(keys), np.int64), np.empty(len(keys)), np.empty(len(keys))
+    probabilities = np.empty(utility.shape)
+    for j in range(count):  # each option once in the first column, whose probability the kernel returns
+        kernel.choose(np.roll(utility, -j, axis=1), np.roll(noise, -j, axis=1), chosen, probability, first)
+        probabilities[:, j] = first
+    kernel.choose(utility, noise, chosen, probability, first)
+    return chosen, probabilities

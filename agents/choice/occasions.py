@@ -1,0 +1,263 @@
+"""Occasions to act: what is examined, which options there are, which is chosen.
+
+Axes: ``n`` agents observed, ``m`` posts shown to them, ``r`` occasions, ``o`` options (0 is "nothing").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.actions import Action
+from oasis.agents.choice.features import author_features, comment_features, content_of, post_features
+from oasis.agents.choice.model import Menu, Model
+from oasis.interfaces import Observations, PolicyContext, RowFlag
+from oasis.kernels import choice as kernel
+from oasis.kernels.csr import take_rows
+from oasis.randomness import Keys
+
+__all__ = ["Choices", "Shown", "at_authors", "at_comments", "at_posts", "choose", "examine"]
+
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Posts shown to agents, rows of an agent in the order shown.
+
+    Attributes
+    ----------
+    agent : ndarray, shape (m,), int64
+        Row of the agent among those observed.
+    agent_id, post : ndarray, shape (m,), int32
+    position : ndarray, shape (m,), integer
+    flags : ndarray, shape (m,), uint8
+    comment_offsets, comment_ids : ndarray
+        As in `Observations`.
+    """
+
+    agent: I64
+    agent_id: I32
+    post: I32
+    position: npt.NDArray[np.integer]
+    flags: npt.NDArray[np.uint8]
+    comment_offsets: I64
+    comment_ids: I32
+
+    @classmethod
+    def of(cls, observations: Observations) -> Shown:
+        """Return what observations show."""
+        feeds = observations.feeds
+        agent = feeds.rows
+        return cls(
+            agent,
+            observations.agent_ids[agent],
+            feeds.post_ids,
+            feeds.positions,
+            observations.flags,
+            observations.comment_offsets,
+            observations.comment_ids,
+        )
+
+    def take(self, rows: npt.NDArray[np.integer]) -> Shown:
+        """Return some rows."""
+        offsets, at = take_rows(self.comment_offsets, rows)
+        return Shown(
+            self.agent[rows],
+            self.agent_id[rows],
+            self.post[rows],
+            self.position[rows],
+            self.flags[rows],
+            offsets,
+            self.comment_ids[at],
+        )
+
+    def followed_by(self, other: Shown) -> Shown:
+        """Return these rows and then those of `other`."""
+        return Shown(
+            np.r_[self.agent, other.agent],
+            np.r_[self.agent_id, other.agent_id],
+            np.r_[self.post, other.post],
+            np.r_[self.position, other.position],
+            np.r_[self.flags, other.flags],
+            np.r_[self.comment_offsets, self.comment_offsets[-1] + other.comment_offsets[1:]],
+            np.r_[self.comment_ids, other.comment_ids],
+        )
+
+    def __len__(self) -> int:
+        return len(self.post)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen at each occasion of one kind.
+
+    Attributes
+    ----------
+    agent : ndarray, shape (r,), int64
+        Row of the agent among those observed.
+    place : ndarray, shape (r,), int64
+        Order within the agent's turn.
+    action : ndarray, shape (r,), int16
+        `Action.DO_NOTHING` for nothing.
+    target : ndarray, shape (r,), int32
+    probability, nothing : ndarray, shape (r,), float64
+        Of what was chosen, and of nothing, given that the occasion arose.
+    """
+
+    agent: I64
+    place: I64
+    action: I16
+    target: I32
+    probability: F64
+    nothing: F64
+
+
+def examine(shown: Shown, model: Model, ctx: PolicyContext, turn: int) -> Shown:
+    """Return the rows that agents examine, each with a probability that falls with its position.
+
+    The draw belongs to agent, step and root, so a longer feed changes no draw of the posts in it.
+    """
+    posts = ctx.world.posts
+    drawn = ctx.base.draws.uniform(
+        f"choice.examine.{turn}",
+        ctx.base.step,
+        ctx.world.users["key"][shown.agent_id],
+        posts["key"][posts["root"][shown.post]],
+    )
+    return shown.take(np.flatnonzero(drawn < model.examination(shown.position, model.first)))
+
+
+def choose(
+    menu: Menu, features: F64, available: Bool, agents: Keys, things: Keys | int, ctx: PolicyContext, stream: str
+) -> tuple[I16, F64, F64]:
+    """Return (action, its probability, the probability of nothing) of each occasion.
+
+    Parameters
+    ----------
+    features : ndarray, shape (r, f), float64
+    available : ndarray, shape (r, o), bool
+    agents, things : ndarray, shape (r,), uint64
+        Stable keys; the noise of an option is keyed by (step, agent, action xor thing).
+    """
+    rows = len(features)
+    items = np.broadcast_to(np.asarray(things, np.uint64), (rows,))[:, None] ^ menu.codes[None, :]
+    noise = ctx.base.draws.gumbel(f"choice.{stream}", ctx.base.step, agents[:, None], items).reshape(items.shape)
+    utility = np.empty(items.shape)
+    kernel.utilities(features, menu.coefficients, available, utility)
+    option, probability, nothing = np.empty(rows, np.int64), np.empty(rows), np.empty(rows)
+    kernel.choose(utility, noise, option, probability, nothing)
+    return np.asarray(menu.actions, np.int16)[option], probability, nothing
+
+
+def at_posts(examined: Shown, features: F64, model: Model, ctx: PolicyContext, turn: int) -> Choices:
+    """Choose among nothing and the actions on each examined post."""
+    world, menu, agents = ctx.world, model.post, examined.agent_id
+    root = world.posts["root"][examined.post]
+    flags = examined.flags
+    own, liked, disliked = (flags & bit != 0 for bit in (RowFlag.OWN, RowFlag.LIKED, RowFlag.DISLIKED))
+    available = np.repeat(~own[:, None], len(menu.actions), axis=1)
+    available[:, 0] = True
+    _set(available, menu, Action.CREATE_COMMENT, np.ones(len(own), np.bool_))
+    _and(available, menu, Action.LIKE_POST, ~liked)
+    _and(available, menu, Action.UNLIKE_POST, liked)
+    _and(available, menu, Action.DISLIKE_POST, ~disliked)
+    _and(available, menu, Action.UNDO_DISLIKE_POST, disliked)
+    _and(available, menu, Action.REPOST, flags & RowFlag.REPOSTED == 0)
+    if menu.column(Action.REPORT_POST) is not None:
+        _and(available, menu, Action.REPORT_POST, ~world.reports.contains(agents, root))
+    action, probability, nothing = choose(
+        menu, features, available, world.users["key"][agents], world.posts["key"][root], ctx, f"post.{turn}"
+    )
+    return Choices(examined.agent, _place(examined, turn, 0), action, examined.post, probability, nothing)
+
+
+def at_authors(
+    agent: I64, agents: I32, authors: I32, features: F64, place: I64, model: Model, ctx: PolicyContext
+) -> Choices:
+    """Choose among nothing and the actions on the author of each examined post, once per agent and author."""
+    world, menu = ctx.world, model.author
+    pairs = agents.astype(np.int64) << 32 | authors
+    order = np.lexsort((place, pairs))
+    first = order[np.r_[True, pairs[order][1:] != pairs[order][:-1]][: len(order)]]
+    kept = first[agents[first] != authors[first]]
+    agent, agents, authors, features, place = (x[kept] for x in (agent, agents, authors, features, place))
+    follows = world.follows.contains(agents, authors) if len(kept) else np.empty(0, np.bool_)
+    available = np.ones((len(kept), len(menu.actions)), np.bool_)
+    _and(available, menu, Action.FOLLOW, ~follows)
+    _and(available, menu, Action.UNFOLLOW, follows)
+    if menu.column(Action.MUTE) is not None:
+        _and(available, menu, Action.MUTE, ~world.mutes.contains(agents, authors))
+    keys = world.users["key"]
+    action, probability, nothing = choose(menu, features, available, keys[agents], keys[authors], ctx, "author")
+    return Choices(agent, place, action, authors, probability, nothing)
+
+
+def at_comments(examined: Shown, model: Model, ctx: PolicyContext) -> Choices:
+    """Choose among nothing and the actions on each examined comment under an examined post."""
+    world, menu = ctx.world, model.comment
+    count = np.diff(examined.comment_offsets)
+    row = np.repeat(np.arange(len(examined)), count)
+    position = np.arange(len(row)) - np.repeat(examined.comment_offsets[:-1], count)
+    agents, comments = examined.agent_id[row], examined.comment_ids
+    keys, comment_keys = world.users["key"], world.comments["key"]
+    drawn = ctx.base.draws.uniform("choice.examine.comment", ctx.base.step, keys[agents], comment_keys[comments])
+    seen = np.flatnonzero(drawn < model.examination(position, model.comments))
+    row, position, agents, comments = row[seen], position[seen], agents[seen], comments[seen]
+    vote = world.comment_reactions.values(agents, comments) if len(seen) else np.empty(0, np.int32)
+    own = world.comments["author"][comments] == agents
+    available = np.repeat(~own[:, None], len(menu.actions), axis=1)
+    available[:, 0] = True
+    _and(available, menu, Action.LIKE_COMMENT, vote <= 0)
+    _and(available, menu, Action.UNLIKE_COMMENT, vote > 0)
+    _and(available, menu, Action.DISLIKE_COMMENT, vote >= 0)
+    _and(available, menu, Action.UNDO_DISLIKE_COMMENT, vote < 0)
+    features = comment_features(world, ctx.base, agents, comments)
+    action, probability, nothing = choose(
+        menu, features, available, keys[agents], comment_keys[comments], ctx, "comment"
+    )
+    place = _place(examined, 0, 2)[row] + position
+    return Choices(examined.agent[row], place, action, comments, probability, nothing)
+
+
+def author_place(examined: Shown, turn: int) -> I64:
+    """Return the places of choices about the authors of examined posts."""
+    return _place(examined, turn, 1)
+
+
+def authors_of(ctx: PolicyContext, examined: Shown) -> I32:
+    """Return whom an agent would follow at each examined post: who wrote the text shown."""
+    return np.asarray(ctx.world.posts["author"][content_of(ctx.world, examined.post)], np.int32)
+
+
+def features_of(ctx: PolicyContext, examined: Shown) -> F64:
+    """Return the features of examined posts, shape (r, f)."""
+    return post_features(ctx.world, ctx.base, examined.agent_id, examined.post, examined.flags)
+
+
+def user_features(ctx: PolicyContext, agents: I32, users: I32) -> F64:
+    """Return the features of users found by search, shape (r, f)."""
+    return author_features(ctx.world, agents, users)
+
+
+def _place(examined: Shown, turn: int, step: int) -> I64:
+    """Return places 2^40 apart for turns, 2^16 apart for positions; comments come after post and author."""
+    return (np.int64(turn + 1) << 40) + (examined.position.astype(np.int64) << 16) + step
+
+
+def _set(available: Bool, menu: Menu, action: Action, where: Bool) -> None:
+    column = menu.column(action)
+    if column is not None:
+        available[:, column] = where
+
+
+def _and(available: Bool, menu: Menu, action: Action, where: Bool) -> None:
+    column = menu.column(action)
+    if column is not None:
+        available[:, column] &= where
