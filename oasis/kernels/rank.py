@@ -1,0 +1,58 @@
+"""Logarithms with one implementation, and grouping of rows: the parts of scores that NumPy would do its own way.
+
+NumPy's vectorised ``log`` differs between CPU features; Numba's calls the C library's, one value at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["group", "group_numpy", "log", "log10"]
+
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+
+@njit(cache=True)
+def log(values: F64, out: F64) -> None:
+    """Fill `out` with natural logarithms."""
+    for i in range(len(values)):
+        out[i] = math.log(values[i])
+
+
+@njit(cache=True)
+def log10(values: F64, out: F64) -> None:
+    """Fill `out` with decimal logarithms."""
+    for i in range(len(values)):
+        out[i] = math.log10(values[i])
+
+
+@njit(cache=True)
+def group(labels: I32, indptr: I64, out: I64) -> None:
+    """Fill `out` with the rows of each label, in row order, and `indptr` with their starts (a counting sort).
+
+    `indptr` comes with one zero more than there are labels.
+    """
+    for i in range(len(labels)):
+        indptr[labels[i] + 1] += 1
+    for label in range(len(indptr) - 1):
+        indptr[label + 1] += indptr[label]
+    for i in range(len(labels)):  # indptr[label] is used as a cursor, and shifted back below
+        at = indptr[labels[i]]
+        out[at] = i
+        indptr[labels[i]] = at + 1
+    for label in range(len(indptr) - 1, 0, -1):
+        indptr[label] = indptr[label - 1]
+    indptr[0] = 0
+
+
+def group_numpy(labels: I32, count: int) -> tuple[I64, I64]:
+    """Return (indptr, rows) as `group` fills them, with NumPy alone."""
+    indptr = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(labels, minlength=count), out=indptr[1:])
+    return indptr, np.argsort(labels, kind="stable")

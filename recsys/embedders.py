@@ -1,0 +1,132 @@
+"""Embedders without a network: WordLlama (the default) and hashed n-grams (no meaning; for tests and stubs).
+
+Vectors are int8 on one fixed scale, whatever other texts are embedded with them.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from oasis.errors import PluginError
+from oasis.kernels import tokens
+
+__all__ = ["HashedNgramEmbedder", "WordLlamaEmbedder", "quantise"]
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I8 = npt.NDArray[np.int8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+SCALE = 127
+_CHUNK = 4096  # texts tokenised at a time: bounds memory
+
+
+def quantise(vectors: F64, scale: int = SCALE) -> I8:
+    """Return unit vectors times `scale`, rounded half to even and clipped to [-127, 127]; zero rows stay zero.
+
+    Each row's length is summed in a fixed order, so a row does not depend on the others.
+    """
+    lengths = np.sqrt(np.add.accumulate(vectors * vectors, axis=1)[:, -1:]) if vectors.size else np.ones((0, 1))
+    unit = vectors / np.where(lengths > 0, lengths, 1.0)
+    return np.clip(np.rint(unit * scale), -127, 127).astype(np.int8)
+
+
+class WordLlamaEmbedder:
+    """WordLlama `l2_supercat`, 256 dimensions: mean of token vectors, weights inside the package (MIT).
+
+    The mean's direction is that of the sum, and a sum of half-precision numbers is exact in float64: no padding,
+    order or batch can change it.
+
+    Raises
+    ------
+    PluginError
+        On first use, if the package or its weights are missing. There is no fall-back.
+    """
+
+    name = "wordllama"
+    dimensions = 256
+
+    @cached_property
+    def version(self) -> str:
+        """Package version and scale of quantisation."""
+        try:
+            return f"{version('wordllama')}/l2_supercat-256/int8x{SCALE}"
+        except ImportError as error:
+            raise self._missing(error) from None
+
+    def embed(self, texts: pa.LargeStringArray) -> I8:
+        """Return int8 vectors, shape (n, 256); zeros for empty texts and nulls."""
+        table, tokenizer = self._model
+        out = np.zeros((len(texts), self.dimensions), np.int8)
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts.slice(start, _CHUNK).fill_null("").to_pylist()
+            encoded = [e.ids for e in tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
+            offsets = np.zeros(len(chunk) + 1, np.int64)
+            np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
+            flat = np.fromiter((i for ids in encoded for i in ids), np.int32, int(offsets[-1]))
+            sums = np.zeros((len(chunk), self.dimensions))
+            tokens.pool_tokens(table, flat, offsets, sums)
+            out[start : start + len(chunk)] = quantise(sums)
+        return out
+
+    @cached_property
+    def _model(self) -> tuple[F32, Any]:
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        try:
+            import wordllama
+        except ImportError as error:
+            raise self._missing(error) from None
+        finally:  # importing it configures the root logger
+            root.handlers[:], root.level = handlers, level
+        folder = Path(wordllama.__file__).parent
+        try:  # with any other cache_dir it looks elsewhere for a tokenizer that it has here
+            model = wordllama.WordLlama.load(cache_dir=folder, dim=self.dimensions, disable_download=True)
+        except FileNotFoundError as error:
+            raise self._missing(error) from None
+        model.tokenizer.no_padding()
+        return np.asarray(model.embedding, np.float32), model.tokenizer
+
+    def _missing(self, error: Exception) -> PluginError:
+        return PluginError(
+            f"embedder {self.name!r} is not usable ({error}); install it with: pip install wordllama, or name another "
+            "embedder in [recsys]"
+        )
+
+
+class HashedNgramEmbedder:
+    """Signed counts of hashed character n-grams (3 to 5, lower case): spelling, no meaning.
+
+    Only when asked for by name: for tests, and where similar means "written alike".
+    """
+
+    name = "hashed-ngrams"
+    dimensions = 256
+    shortest, longest = 3, 5
+
+    @property
+    def version(self) -> str:
+        """Version of the hash and scale of quantisation."""
+        return f"1/fnv1a-{self.shortest}-{self.longest}/int8x{SCALE}"
+
+    def embed(self, texts: pa.LargeStringArray) -> I8:
+        """Return int8 vectors, shape (n, 256); zeros for texts shorter than three characters with their margins."""
+        lowered = pc.utf8_lower(texts.fill_null(""))
+        empty = pc.equal(pc.utf8_length(lowered), 0)
+        padded = pc.if_else(empty, "", pc.binary_join_element_wise("", lowered, "", " "))
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(pc.utf8_length(padded).to_numpy(zero_copy_only=False), out=offsets[1:])
+        points = np.frombuffer("".join(padded.to_pylist()).encode("utf-32-le"), np.uint32)
+        counts = np.zeros((len(texts), self.dimensions), np.int64)
+        tokens.hash_ngrams(points, offsets, self.shortest, self.longest, counts)
+        return quantise(counts.astype(np.float64))

@@ -1,0 +1,205 @@
+"""What the parts of a recommender look at: the posts of a step, a batch of agents, and lists of candidates.
+
+Axes: ``p`` posts of the frozen world, ``n`` agents of a batch, ``w`` places in a candidate list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.interfaces import StepContext
+from oasis.kernels.csr import in_row, take_rows
+from oasis.kernels.rank import group
+from oasis.world.world import World
+
+__all__ = ["AgentFrame", "Candidates", "PostFrame"]
+
+Bool = npt.NDArray[np.bool_]
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+_NOBODY = -2  # no author has this id: nothing is one's own
+_TIES = "recsys.ties"
+
+
+class PostFrame:
+    """The posts of the frozen world, as all recommenders see them. Columns are views; nothing here changes the world.
+
+    Attributes
+    ----------
+    author, root, root_author : ndarray, shape (p,), int32
+    weight : ndarray, shape (p,), float64
+        1, or less for demoted posts.
+    shown : ndarray, shape (p,), bool
+        Whether anybody may be shown this version: neither it nor its root was removed, neither author is banned, and
+        its weight is above 0.
+    """
+
+    def __init__(self, world: World, ctx: StepContext) -> None:
+        self.world, self.ctx = world, ctx
+        posts = world.posts
+        self.author: I32 = posts["author"]
+        self.root: I32 = posts["root"]
+        self.root_author: I32 = self.author[self.root]
+        self.step: I32 = posts["step"]
+        self.weight: F64 = posts["weight"].astype(np.float64)
+        hidden: Bool = posts["hidden"]
+        self.shown: Bool = ~hidden & ~hidden[self.root] & (self.weight > 0)
+        banned: Bool = world.users["banned"]
+        if banned.any():
+            self.shown &= ~banned[self.author] & ~banned[self.root_author]
+
+    def __len__(self) -> int:
+        return len(self.author)
+
+    def ties(self, rows: npt.NDArray[np.integer]) -> U64:
+        """Return the draw that orders equal scores: one per root and step, from the root's stable key."""
+        keys = self.world.posts["key"][self.root[rows]]
+        return self.ctx.draws.bits(_TIES, self.ctx.step, keys)
+
+    def recent(self, steps: int | None) -> I64:
+        """Return the shown posts of the last `steps` steps (None: of all time), by id."""
+        if steps is None:
+            return np.flatnonzero(self.shown)
+        return np.flatnonzero(self.shown & (self.step >= self.ctx.step - steps))
+
+    def total(self, column: str, rows: npt.NDArray[np.integer]) -> I64:
+        """Return a counter of the rows' roots as users see it: base and counted.
+
+        Likes, dislikes and comments go to the root, so all versions of a root show the same numbers.
+        """
+        posts, roots = self.world.posts, self.root[rows]
+        counted = posts[column][roots].astype(np.int64)
+        base = f"base_{column}"
+        return counted + posts[base][roots] if base in posts.schema.names else counted
+
+    def text(self, rows: npt.NDArray[np.integer]) -> I32:
+        """Return the text of each row: its own, else (a plain repost) its root's."""
+        texts = self.world.posts["text"]
+        own = texts[rows]
+        return np.where(own >= 0, own, texts[self.root[rows]]).astype(np.int32)
+
+    @cached_property
+    def muted(self) -> tuple[I64, I32]:
+        """(indptr, muted) of all agents, each row sorted."""
+        indptr = np.zeros(len(self.world.users) + 1, np.int64)
+        if not len(self.world.mutes):
+            return indptr, np.empty(0, np.int32)
+        muter, muted, _ = self.world.mutes.items()
+        group(muter, indptr, np.empty(len(muter), np.int64))
+        return indptr, muted
+
+    def agents(self, ids: I32) -> AgentFrame:
+        """Return the frame of a batch of agents."""
+        return AgentFrame(self, np.asarray(ids, np.int32))
+
+
+class AgentFrame:
+    """A batch of agents and what each must not be shown; where feeds are not personal, nothing."""
+
+    def __init__(self, posts: PostFrame, ids: I32) -> None:
+        self.posts, self.ids = posts, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> AgentFrame:
+        """Return the frame of some of the agents, given by row."""
+        part = AgentFrame(self.posts, self.ids[rows])
+        part.__dict__["seen"] = self.seen[rows]
+        return part
+
+    @cached_property
+    def following(self) -> tuple[I64, I32]:
+        """(offsets, followees), each row sorted."""
+        return self.posts.world.follows.following(self.ids)
+
+    @cached_property
+    def seen(self) -> I32:
+        """Roots in the agent's ring of impressions, shape (n, ring width), sorted, -1 where empty."""
+        if not self.posts.ctx.personal:
+            return np.full((len(self.ids), 1), -1, np.int32)
+        versions = self.posts.world.seen.get(self.ids)
+        if not len(self.posts):
+            return np.full_like(versions, -1)
+        return np.sort(np.where(versions >= 0, self.posts.root[versions], -1), axis=1)
+
+    @cached_property
+    def barred(self) -> tuple[I32, I64, I32, I32]:
+        """(own, mute_ptr, mutes, seen) as `oasis.kernels.feeds` takes them."""
+        if not self.posts.ctx.personal:
+            own = np.full(len(self.ids), _NOBODY, np.int32)
+            return own, np.zeros(len(self.ids) + 1, np.int64), np.empty(0, np.int32), self.seen
+        indptr, muted = self.posts.muted
+        offsets, at = take_rows(indptr, self.ids)
+        return self.ids, offsets, muted[at], self.seen
+
+    def allowed(self, row: I64, posts: I32, want_seen: bool) -> Bool:
+        """Return which (row of this frame, post) pairs `barred` lets through: the kernels' check, for single pairs."""
+        frame = self.posts
+        roots = frame.root[posts].astype(np.int64)
+        width = self.seen.shape[1]
+        at = np.empty(len(row), np.int64)
+        in_row(np.arange(len(self) + 1) * width, self.seen.ravel(), row, roots, at)
+        keep = (at >= 0) == want_seen
+        if frame.ctx.personal:
+            mine, author, root_author = self.ids[row], frame.author[posts], frame.root_author[posts]
+            keep &= (author != mine) & (root_author != mine)
+            if len(frame.world.mutes):
+                keep &= ~frame.world.mutes.contains(mine, author) & ~frame.world.mutes.contains(mine, root_author)
+        return keep
+
+
+@dataclass(slots=True)
+class Candidates:
+    """Ordered candidates of each agent.
+
+    Attributes
+    ----------
+    posts : ndarray, shape (n, w), int32
+        Best first, -1 for none; distinct roots within a row.
+    scores : ndarray, shape (n, w), float64
+    sources : ndarray, shape (n, w), uint8
+        `oasis.interfaces.Source` codes.
+    complete : ndarray, shape (n,), bool
+        Whether a longer list would hold nothing more.
+    """
+
+    posts: I32
+    scores: F64
+    sources: npt.NDArray[np.uint8]
+    complete: Bool
+
+    @classmethod
+    def none(cls, agents: int, width: int) -> Candidates:
+        """Return empty lists."""
+        shape = (agents, width)
+        return cls(np.full(shape, -1, np.int32), np.zeros(shape), np.zeros(shape, np.uint8), np.ones(agents, np.bool_))
+
+    @property
+    def lengths(self) -> I64:
+        """Number of candidates of each agent, shape (n,)."""
+        return np.asarray((self.posts >= 0).sum(axis=1, dtype=np.int64))
+
+    def drop(self, rows: I64, columns: I64) -> None:
+        """Take single candidates out, leaving -1."""
+        self.posts[rows, columns] = -1
+
+    def replace(self, rows: I64, other: Candidates) -> Candidates:
+        """Return these lists with those of `rows` replaced by `other`'s, widened where needed."""
+        width = max(self.posts.shape[1], other.posts.shape[1])
+        out = Candidates.none(len(self.complete), width)
+        for source, at in ((self, np.arange(len(self.complete))), (other, rows)):
+            w = source.posts.shape[1]
+            out.posts[at] = -1
+            out.posts[at, :w] = source.posts
+            out.scores[at, :w] = source.scores
+            out.sources[at, :w] = source.sources
+            out.complete[at] = source.complete
+        return out
