@@ -15,10 +15,8 @@ from oasis.world.world import World
 
 __all__ = ["frozen_lengths", "small_world", "step_context"]
 
-_WORDS = (
-    "rain coffee match market river music train garden election vaccine film recipe holiday software football "
-    "weather school painting energy museum"
-).split()
+_TOPICS = "rain coffee match market river music train garden election vaccine film recipe holiday software football"
+_WORDS = tuple(_TOPICS.split())
 
 
 class _Dice:

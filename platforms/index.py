@@ -1,0 +1,90 @@
+"""An inverted index of words that grows with the texts; the cost of a query follows the words' newest documents.
+
+Postings (word, document) lie in sorted runs; runs are merged like the digits of a counter, so each posting is moved
+O(log n) times. Words are 64-bit hashes. The index is derived from texts: nothing of it is state.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from oasis.randomness import text_key
+
+__all__ = ["CANDIDATES_PER_WORD", "WordIndex", "words_of"]
+
+I64 = npt.NDArray[np.int64]
+
+CANDIDATES_PER_WORD = 2_000
+"""Newest documents that a word brings in. Bounds a query for a word that every text has."""
+_WORD = r"[\p{L}\p{M}\p{N}]+"
+_MOST_WORDS = 16
+
+
+def words_of(query: str) -> tuple[str, ...]:
+    """Return the distinct lower-case words of a query, sorted, at most 16."""
+    return tuple(sorted(set(pl.Series([query]).str.to_lowercase().str.extract_all(_WORD).to_list()[0])))[:_MOST_WORDS]
+
+
+class WordIndex:
+    """Which documents hold which words. Documents are numbered from 0 in the order of `append`."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, texts: pa.LargeStringArray) -> None:
+        """Add documents; null is a document without words."""
+        start, self._length = self._length, self._length + len(texts)
+        frame = pl.DataFrame({"words": pl.Series(pl.from_arrow(texts), dtype=pl.String)})
+        frame = frame.with_row_index("document").with_columns(pl.col("words").str.to_lowercase().str.extract_all(_WORD))
+        frame = frame.explode("words").drop_nulls().unique(maintain_order=True)
+        if not frame.height:
+            return
+        coded = pa.array(frame["words"].to_arrow()).dictionary_encode()
+        hashes = np.array([text_key(word) for word in coded.dictionary.to_pylist()], np.uint64)
+        word = hashes[coded.indices.to_numpy()]
+        document = frame["document"].to_numpy().astype(np.int32) + np.int32(start)
+        self._runs.append(_sorted(word, document))
+        while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
+            (a, b), (c, d) = self._runs[-2:]
+            self._runs[-2:] = [_sorted(np.concatenate([a, c]), np.concatenate([b, d]))]
+
+    def match(self, words: tuple[str, ...]) -> tuple[I64, I64]:
+        """Return (documents, how many of the words each holds): the newest ones of each word, sorted by document."""
+        hashes = [text_key(word) for word in words]
+        found = [self._newest(key) for key in hashes]
+        documents = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        held = np.zeros(len(documents), np.int64)
+        for key in hashes:
+            for word, document in self._runs:
+                low, high = np.searchsorted(word, key, "left"), np.searchsorted(word, key, "right")
+                postings = document[low:high]
+                if len(postings):
+                    at = np.minimum(np.searchsorted(postings, documents), len(postings) - 1)
+                    held += postings[at] == documents
+        return documents, held
+
+    def _newest(self, key: np.uint64) -> I64:
+        found: list[I64] = []
+        missing = CANDIDATES_PER_WORD
+        for word, document in reversed(self._runs):  # later runs hold later documents
+            low, high = np.searchsorted(word, key, "left"), np.searchsorted(word, key, "right")
+            newest = document[max(low, high - missing) : high]
+            found.append(newest.astype(np.int64))
+            missing -= len(newest)
+            if not missing:
+                break
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def _sorted(
+    word: npt.NDArray[np.uint64], document: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+    order = np.lexsort((document, word))
+    return word[order], document[order]

@@ -1,0 +1,122 @@
+"""From recommended posts to what an agent sees: rows removed, flags and comments added."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.interfaces import Feeds, Observations, RowFlag, StepContext
+from oasis.kernels import platform as kernels
+from oasis.platforms.round import I32, I64, Bool, Visible
+from oasis.platforms.rules import Rules
+from oasis.platforms.visibility import users_visible
+from oasis.world.world import World
+
+__all__ = ["NEWEST_COMMENTS", "observe", "shown_comments"]
+
+NEWEST_COMMENTS = 16
+"""How many of a post's newest comments compete for being shown. Assumed: a screen or two."""
+
+
+def observe(
+    world: World, agent_ids: I32, feeds: Feeds, ctx: StepContext, rules: Rules, visible: Visible
+) -> Observations:
+    """Return what each agent sees of its feed; see `oasis.interfaces.Platform.observe`."""
+    shown = visible(np.repeat(agent_ids, np.diff(feeds.offsets)), feeds.post_ids)
+    if not shown.all():
+        feeds = feeds.keep(shown)
+    roots = world.posts["root"][feeds.post_ids]
+    best = np.empty(len(roots), np.bool_)
+    kernels.best_version(feeds.offsets, roots, feeds.post_ids, feeds.scores, best)
+    if not best.all():
+        feeds, roots = feeds.keep(best), roots[best]
+    agents = np.repeat(agent_ids, np.diff(feeds.offsets))
+    flags = _flags(world, agent_ids, agents, feeds, roots, rules)
+    offsets, comments = shown_comments(world, agents, roots, rules.comments_per_post, ctx)
+    return Observations(agent_ids, feeds, flags, offsets, comments)
+
+
+def _flags(world: World, agent_ids: I32, agents: I32, feeds: Feeds, roots: I32, rules: Rules) -> npt.NDArray[np.uint8]:
+    posts = world.posts
+    author, first = posts["author"][feeds.post_ids], posts["author"][roots]
+    seen = np.empty(len(roots), np.bool_)
+    kernels.seen_before(feeds.offsets, roots, _remembered_roots(world, agent_ids), seen)
+    vote = world.post_reactions.values(agents, roots)
+    flags = np.zeros(len(roots), np.uint8)
+    for flag, true in (
+        (RowFlag.OWN, (author == agents) | (first == agents)),
+        (RowFlag.LIKED, vote > 0),
+        (RowFlag.DISLIKED, vote < 0),
+        (RowFlag.REPOSTED, world.reposts.contains(agents, roots)),
+        (RowFlag.SEEN, seen),
+        (RowFlag.IN_NETWORK, world.follows.contains(agents, author) if len(agents) else seen),
+        (RowFlag.WARNED, posts["reports"][roots] > rules.report_warning_threshold),
+    ):
+        flags |= np.where(true, np.uint8(flag), np.uint8(0))
+    return flags
+
+
+def _remembered_roots(world: World, agent_ids: I32) -> I32:
+    remembered = world.seen.get(agent_ids)
+    if not len(world.posts):
+        return np.full_like(remembered, -1)
+    return np.where(remembered >= 0, world.posts["root"][remembered], -1).astype(np.int32)
+
+
+def shown_comments(world: World, agents: I32, roots: I32, most: int, ctx: StepContext) -> tuple[I64, I32]:
+    """Return (offsets, comment ids) of the comments under each row.
+
+    Of the newest 16 comments of a post, without those of authors that the agent muted, the `most` with the highest
+    score (likes minus dislikes), best first; ties are drawn.
+
+    Parameters
+    ----------
+    agents, roots : ndarray, shape (m,)
+    """
+    m = len(roots)
+    commented = np.flatnonzero(world.posts["last_comment"][roots] >= 0) if most else np.empty(0, np.int64)
+    if not len(commented):
+        return np.zeros(m + 1, np.int64), np.empty(0, np.int32)
+    wanted = np.zeros(len(world.posts), np.bool_)
+    wanted[roots[commented]] = True
+    distinct = np.flatnonzero(wanted)
+    ranked = _ranked(world, distinct, ctx)
+    at = np.searchsorted(distinct, roots[commented])
+    picked = np.full((m, most), -1, np.int32)
+    taken = np.zeros(m, np.int64)
+    rows = commented
+    for column in range(NEWEST_COMMENTS):  # one comment per post at a time, until each row has enough
+        comment = ranked[at, column]
+        there = (comment >= 0) & (taken[rows] < most)
+        rows, at, comment = rows[there], at[there], comment[there]
+        if not len(rows):
+            break
+        seen = users_visible(world, agents[rows], world.comments["author"][comment])
+        picked[rows[seen], taken[rows[seen]]] = comment[seen]
+        taken[rows[seen]] += 1
+    offsets = np.zeros(m + 1, np.int64)
+    np.cumsum(taken, out=offsets[1:])
+    return offsets, picked[picked >= 0]
+
+
+def _ranked(world: World, posts: I64, ctx: StepContext) -> I32:
+    """Return the newest comments of each post, best first, shape (len(posts), 16), -1 where there is none."""
+    comments = world.comments
+    newest = np.full((len(posts), NEWEST_COMMENTS), -1, np.int32)
+    newest[:, 0] = world.posts["last_comment"][posts]
+    for column in range(1, NEWEST_COMMENTS):
+        rows = np.flatnonzero(newest[:, column - 1] >= 0)
+        if not len(rows):
+            break
+        newest[rows, column] = comments["previous_on_post"][newest[rows, column - 1]]
+    there: Bool = newest >= 0
+    ids = newest[there]
+    gone = comments["hidden"][ids] | world.users["banned"][comments["author"][ids]]
+    score = np.zeros(newest.shape, np.int64)
+    tie = np.zeros(newest.shape, np.uint64)
+    score[there] = comments["likes"][ids] + comments["base_likes"][ids]
+    score[there] -= comments["dislikes"][ids] + comments["base_dislikes"][ids]
+    tie[there] = ctx.draws.bits("comments shown", ctx.step, comments["key"][ids])
+    newest[there] = np.where(gone, np.int32(-1), ids)
+    order = np.lexsort((tie, -score, newest < 0), axis=-1)
+    return np.take_along_axis(newest, order, axis=1)
