@@ -172,7 +172,7 @@ FIGURES: dict[str, Callable[[Axes, pl.DataFrame], None]] = {
 }
 
 
-def _survival(axes: Axes, values: np.ndarray, share: np.ndarray, colour: str, nothing: str) -> None:  # type: ignore[type-arg]
+def _survival(axes: Axes, values: np.ndarray, share: np.ndarray, colour: str, nothing: str) -> None:
     if not len(values):
         return _nothing(axes, nothing)
     axes.set_xscale("log")

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from oasis.errors import InputError
+from oasis.runs.handles import NAME_COLUMNS, without_mentions
 from oasis.runs.reading import Run
 from oasis.runs.summary import with_content
 
@@ -18,7 +19,7 @@ _NEARBY = 10
 
 @dataclass(frozen=True)
 class AgentStep:
-    """What an agent saw and did in a step. Names of accounts are left out.
+    """What an agent saw and did in a step. Names of accounts and mentions in texts are left out.
 
     Attributes
     ----------
@@ -89,12 +90,16 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
     return AgentStep(
         agent_id,
         step,
-        (agent.drop("username", "name").to_dicts() or [{"agent_id": agent_id}])[0],
+        (_masked(agent.drop(NAME_COLUMNS)).to_dicts() or [{"agent_id": agent_id}])[0],
         feed.select("turn", "position", "post_id", "author_id", "source", "score", "content"),
         kept == "all" or bool(shown.height),
-        actions.drop("step", "agent_id", "arg_id"),
-        calls.drop("step", "agent_id", "options", "logprobs"),
+        _masked(actions.drop("step", "agent_id", "arg_id")),
+        _masked(calls.drop("step", "agent_id", "options", "logprobs")),
     )
+
+
+def _masked(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(without_mentions(pl.col(pl.String)))
 
 
 def _active_steps(run: Run, agent_id: int, step: int) -> str:

@@ -72,6 +72,8 @@ class Manifest(BaseModel):
         Path within the directory to SHA-256, of all files but the manifest; filled in at the end.
     refused_rows : list of dict
         Rows of the population that were left out, each with its place and reason.
+    injected : list of dict
+        Interventions that came from Python while the run went on.
     message : str or None
         Why the run stopped or failed.
     started_at, finished_at : str or None
@@ -94,6 +96,7 @@ class Manifest(BaseModel):
     code_revision: str | None = None
     files: dict[str, str] = {}
     refused_rows: list[dict[str, Any]] = []
+    injected: list[dict[str, Any]] = []
     message: str | None = None
     started_at: str | None = None
     finished_at: str | None = None

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from jinja2 import Environment, StrictUndefined
 
 from oasis.runs.figure_data import figure_data
@@ -82,7 +83,8 @@ def subtitle(summary: Summary) -> str:
     manifest = summary.run.manifest
     minutes = manifest.step_minutes * summary.steps_done
     time = f"{minutes / 60:g} simulated hours" if minutes >= 120 else f"{minutes:g} simulated minutes"
-    accepted = summary.actions.filter((summary.actions["outcome"] == "accepted"))["count"].sum()
+    done = (pl.col("outcome") == "accepted") & (pl.col("action") != "do_nothing")
+    accepted = summary.actions.filter(done)["count"].sum()
     parts = [
         f"{summary.coverage['active']:,} active at least once",
         f"{summary.steps_done:,} steps ({time})",

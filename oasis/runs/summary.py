@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from oasis.runs.cascades import cascades
+from oasis.runs.handles import without_mentions
 from oasis.runs.reading import Run
 
 __all__ = ["Summary", "action_counts", "call_counts", "coverage", "summarise", "with_content"]
@@ -141,12 +142,12 @@ def call_counts(run: Run) -> dict[str, int]:
 
 
 def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.DataFrame:
-    """Return a table with the ``content`` of the posts that its column `key` names; a repost's is its root's."""
+    """Return a table with the ``content`` of the posts that its column `key` names; a repost's is its root's, mentions are masked."""
     posts = run.posts
     texts = posts.select("post_id", "root_id", own="content").join(
         posts.select(root_id="post_id", of_root="content"), on="root_id", how="left"
     )
-    wanted = texts.select(pl.col("post_id").alias(key), content=pl.coalesce("own", "of_root"))
+    wanted = texts.select(pl.col("post_id").alias(key), content=without_mentions(pl.coalesce("own", "of_root")))
     wanted = wanted.filter(pl.col(key).is_in(table[key].unique().to_list())).unique(key)
     return table.join(wanted.collect(), on=key, how="left", maintain_order="left")
 

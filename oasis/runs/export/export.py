@@ -1,0 +1,65 @@
+"""Write a run in another format, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from oasis.errors import InputError, OasisError, nearest
+from oasis.runs.export.csv_files import export_csv
+from oasis.runs.export.graphml import export_graphml
+from oasis.runs.export.sqlite import export_sqlite
+from oasis.runs.reading import Run
+
+__all__ = ["FORMATS", "export_run"]
+
+FORMATS: dict[str, Callable[[Run, Path, bool], None]] = {
+    "csv": export_csv,
+    "graphml": export_graphml,
+    "sqlite": export_sqlite,
+}
+
+
+def export_run(run: Run, to: str, out: str | Path, handles: bool = False) -> Path:
+    """Write a run in another format and return where.
+
+    Parameters
+    ----------
+    to : {"csv", "graphml", "sqlite"}
+    out : path
+        A file, for "csv" a folder; it must not exist.
+    handles : bool
+        Whether names of accounts are written.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown, or `out` exists or cannot be made.
+    RunDirectoryError
+        If a file of the run is missing or damaged.
+    OasisError
+        If writing fails half-way; then nothing is left behind.
+    """
+    out = Path(out)
+    if to not in FORMATS:
+        raise InputError(f"--to {to}: unknown format{nearest(to, FORMATS)}; allowed: {', '.join(FORMATS)}")
+    if out.exists() or out.is_symlink():
+        raise InputError(f"{out}: is there already; choose another --out, or remove it")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made: {error.strerror}; choose another --out") from None
+    try:
+        FORMATS[to](run, part, handles)
+        os.rename(part, out)
+    except OSError as error:
+        raise OasisError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+    return out
