@@ -1,0 +1,242 @@
+"""Agents that a language model decides for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from oasis.actions import READ_ACTIONS, Action, ActionBatch, Outcome
+from oasis.agents.memory import Memory
+from oasis.agents.prompting.conversation import Conversation, Limits, Stage
+from oasis.agents.prompting.options import Choice
+from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.survey import Form, Reading
+from oasis.agents.prompting.templates import render, rules
+from oasis.errors import InferenceError
+from oasis.interfaces import (
+    Answer,
+    Applied,
+    Completion,
+    Decisions,
+    InferenceClient,
+    InferenceRequest,
+    Observations,
+    Parameters,
+    PolicyContext,
+    Question,
+)
+from oasis.plugins import parse_parameters
+from oasis.world.store import Store
+from oasis.world.world import World
+
+__all__ = ["LLM", "LLMParameters"]
+
+I32 = npt.NDArray[np.int32]
+_FAILURES = {"failed": Outcome.LLM_FAILED, "invalid": Outcome.LLM_INVALID}
+_FORGOTTEN = (Action.NO_DECISION, Action.DO_NOTHING)
+
+
+class LLMParameters(Parameters):
+    """Parameters of ``kind = "llm"``. Defaults without a source are assumed.
+
+    Attributes
+    ----------
+    max_actions : int
+        Most actions per activation.
+    max_turns : int
+        Most questions per activation; all but the last may be answered with a read-only action.
+    memory : int
+        Things an agent remembers having done.
+    memory_tokens, feed_tokens : int
+        Estimated tokens that memory, and the texts of one feed, may take in a prompt.
+    max_text, max_profile : int
+        Characters of one shown text, and of bio and persona each.
+    max_content : int
+        Characters of a text that an agent may write (X's limit for posts).
+    max_tokens, temperature : optional
+        Instead of those in ``[llm]``.
+    """
+
+    max_actions: int = Field(default=3, ge=1, le=10)
+    max_turns: int = Field(default=3, ge=1, le=10)
+    memory: int = Field(default=10, ge=0, le=1000)
+    memory_tokens: int = Field(default=300, ge=0, le=100_000)
+    feed_tokens: int = Field(default=1500, ge=50, le=1_000_000)
+    max_text: int = Field(default=500, ge=20, le=10_000)
+    max_profile: int = Field(default=600, ge=20, le=10_000)
+    max_content: int = Field(default=280, ge=10, le=10_000)
+    max_tokens: int | None = Field(default=None, ge=1, le=100_000)
+    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+
+
+class LLM:
+    """Asks a language model, under a JSON schema that holds only the ids that the agent was shown.
+
+    A question that gets no usable answer is the event ``no_decision`` with outcome ``llm_failed`` or
+    ``llm_invalid``, never a chosen do_nothing. Nothing depends on the order of replies or on who is asked together.
+
+    Parameters
+    ----------
+    parameters : LLMParameters
+    """
+
+    needs_embeddings: ClassVar[bool] = False
+    needs_inference: ClassVar[bool] = True
+
+    def __init__(self, parameters: LLMParameters | None = None) -> None:
+        self.parameters = p = parameters or LLMParameters()
+        self._memory = Memory(p.memory)
+        self._limits = Limits(
+            p.max_text, p.max_profile, p.max_content, p.feed_tokens, p.memory_tokens, p.max_actions, p.max_turns
+        )
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """Build from `LLMParameters`; unknown ones are errors."""
+        return cls(parse_parameters(LLMParameters, parameters, "policies.llm.parameters"))
+
+    def tables(self) -> Mapping[str, Store]:
+        """Return the store ``memory``."""
+        return {"memory": self._memory}
+
+    async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
+        """Ask for each agent, in turns: those that looked something up are shown it and asked again."""
+        p = self.parameters
+        if not len(observations.agent_ids):
+            return Decisions(ActionBatch.empty())
+        client = _client(ctx)
+        system = rules(ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content)
+        stage = Stage(ctx, self._memory, self._limits)
+        conversations = stage.begin(observations, system)
+        for turn in range(p.max_turns):
+            waiting = [c for c in conversations if c.open]
+            if not waiting:
+                break
+            stage.set_options(waiting, last_turn=turn == p.max_turns - 1)
+            completions = await client.complete([self._question(c, turn, ctx) for c in waiting])
+            looking = []
+            for c, completion in zip(waiting, completions, strict=True):
+                c.turn = turn
+                if completion.status != "ok":
+                    c.failure = _FAILURES[completion.status]
+                elif completion.value[0].action in READ_ACTIONS:
+                    looking.append((c, completion))
+                else:
+                    c.choices = completion.value
+            if looking:
+                _look(stage, looking, turn, ctx)
+        return Decisions(_rows(conversations, ctx.policy))
+
+    async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
+        """Ask the model in each agent's name, with its profile and memory."""
+        client = _client(ctx)
+        form = Form(question)
+        system = render(
+            "interview.j2",
+            platform={"x": "X", "reddit": "Reddit"}.get(ctx.platform, ctx.platform),
+            question=quote(question.text, 2000),
+            form=form.example,
+        )
+        abouts = Stage(ctx, self._memory, self._limits).abouts(agents) if len(agents) else []
+        completions = await client.complete(
+            [
+                InferenceRequest(
+                    step=ctx.base.step,
+                    agent_id=agent,
+                    turn=0,
+                    purpose="interview",
+                    messages=(("system", system), ("user", f"{about}\n\nWhat do you answer?")),
+                    check=form.parse,
+                    schema=form.schema(),
+                    max_tokens=self.parameters.max_tokens,
+                    temperature=self.parameters.temperature,
+                )
+                for agent, about in zip(agents.tolist(), abouts, strict=True)
+            ]
+        )
+        return [_answer(completion) for completion in completions]
+
+    def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
+        """Remember what was done and what came of it. The world still stands at the step before."""
+        batch = decisions.actions
+        rows = np.flatnonzero(~np.isin(batch.action, _FORGOTTEN))
+        entries: dict[str, npt.NDArray[np.integer]] = {
+            "step": np.full(len(rows), world.step + 1, np.int32),
+            "action": batch.action[rows],
+            "target_kind": batch.target_kind[rows],
+            "target": batch.target_id[rows],
+            "created": applied.created_id[rows],
+            "outcome": applied.outcome[rows],
+        }
+        self._memory.push(batch.agent_id[rows], entries)
+
+    def _question(self, c: Conversation, turn: int, ctx: PolicyContext) -> InferenceRequest:
+        assert c.options is not None
+        return InferenceRequest(
+            step=ctx.base.step,
+            agent_id=c.agent_id,
+            turn=turn,
+            purpose="decide",
+            messages=c.messages,
+            check=c.options.parse,
+            schema=c.options.schema(),
+            max_tokens=self.parameters.max_tokens,
+            temperature=self.parameters.temperature,
+        )
+
+
+def _look(stage: Stage, looking: Sequence[tuple[Conversation, Completion]], turn: int, ctx: PolicyContext) -> None:
+    """Answer read-only actions from the frozen world."""
+    choices: list[Choice] = [completion.value[0] for _, completion in looking]
+    requests = ActionBatch.build(
+        [c.agent_id for c, _ in looking],
+        [choice.action for choice in choices],
+        target_id=[choice.target for choice in choices],
+        content=[choice.content for choice in choices],
+        turn=turn,
+        policy=ctx.policy,
+    )
+    views = ctx.ask(requests)
+    for (c, _), choice, outcome in zip(looking, choices, views.outcomes.tolist(), strict=True):
+        c.reads.append((turn, choice, outcome))
+    stage.show([c for c, _ in looking], [completion.text or "" for _, completion in looking], views)
+
+
+def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
+    """Return what was decided: rows of an agent adjacent, read-only actions first."""
+    rows: list[tuple[int, int, Choice, int]] = []
+    for c in conversations:
+        rows += [(c.agent_id, turn, choice, outcome) for turn, choice, outcome in c.reads]
+        if c.choices is not None:
+            rows += [(c.agent_id, c.turn, choice, -1) for choice in c.choices]
+        else:
+            failure = c.failure if c.failure is not None else Outcome.LLM_INVALID
+            rows.append((c.agent_id, c.turn, Choice(Action.NO_DECISION), failure))
+    return ActionBatch.build(
+        [agent for agent, *_ in rows],
+        [choice.action for _, _, choice, _ in rows],
+        target_id=[choice.target for _, _, choice, _ in rows],
+        arg_id=[choice.arg for _, _, choice, _ in rows],
+        content=[choice.content for _, _, choice, _ in rows],
+        turn=[turn for _, turn, _, _ in rows],
+        policy=policy,
+        outcome=[outcome for *_, outcome in rows],
+    )
+
+
+def _answer(completion: Completion) -> Answer:
+    agent = completion.request.agent_id
+    if completion.status != "ok":
+        return Answer(agent, float("nan"), None, _FAILURES[completion.status])
+    reading: Reading = completion.value
+    return Answer(agent, reading.value, reading.text)
+
+
+def _client(ctx: PolicyContext) -> InferenceClient:
+    if ctx.inference is None:
+        raise InferenceError("policy llm: there is no inference client; give [llm] endpoints and model")
+    return ctx.inference

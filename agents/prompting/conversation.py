@@ -1,0 +1,261 @@
+"""One agent's activation as a conversation: what it was shown, what it may answer, the messages so far.
+
+The first message is the same for all agents of a policy. The second begins with what many share, the feed of a
+platform that shows everybody the same list, and ends with what is the agent's own. Results of read-only actions
+are further messages, so whatever was sent before stays a prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.actions import READ_ACTIONS, Action, Outcome
+from oasis.agents.memory import Memory
+from oasis.agents.prompting.options import Choice, Options
+from oasis.agents.prompting.pages import Pages
+from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, read_memories, recollect
+from oasis.agents.prompting.standing import Shown, candidates
+from oasis.agents.prompting.templates import render
+from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
+from oasis.world.world import World
+
+__all__ = ["Conversation", "Limits", "Stage"]
+
+I32 = npt.NDArray[np.int32]
+
+SEEN_MENTIONED = 5
+GROUPS_SHOWN = PRODUCTS_SHOWN = 20
+SHORTEST_TEXT = 40
+"""However many texts a feed has, each keeps this many characters."""
+_GROUP_ACTIONS = {Action.JOIN_GROUP, Action.LEAVE_GROUP, Action.SEND_TO_GROUP, Action.LISTEN_FROM_GROUP}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of each kind of text a prompt may hold.
+
+    Attributes
+    ----------
+    text, profile, content : int
+        Characters of a shown text, of bio and persona each, and of what the agent may write.
+    feed_tokens, memory_tokens : int
+        Estimated tokens of all texts of a feed, and of memory.
+    max_actions, max_turns : int
+    """
+
+    text: int
+    profile: int
+    content: int
+    feed_tokens: int
+    memory_tokens: int
+    max_actions: int
+    max_turns: int
+
+
+@dataclass
+class Conversation:
+    """One agent's turns."""
+
+    agent_id: int
+    messages: tuple[tuple[str, str], ...]
+    shown: Shown
+    options: Options | None = None
+    reads: list[tuple[int, Choice, int]] = field(default_factory=list)
+    """Turn, choice and outcome of each read-only action so far."""
+    choices: list[Choice] | None = None
+    failure: Outcome | None = None
+    turn: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether the agent has still to decide."""
+        return self.choices is None and self.failure is None
+
+
+class Stage:
+    """Everything that the prompts of a batch of agents need from the frozen world.
+
+    Nothing here depends on which agents share a batch: it is read together and rendered for each alone.
+    """
+
+    def __init__(self, ctx: PolicyContext, memory: Memory, limits: Limits) -> None:
+        self._ctx, self._memory, self._limits = ctx, memory, limits
+        self._world: World = ctx.world
+        self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes)
+
+    def begin(self, observations: Observations, system: str) -> list[Conversation]:
+        """Return a conversation for each observed agent."""
+        agents, feeds = observations.agent_ids, observations.feeds
+        self._pages.read_posts(feeds.post_ids)
+        self._pages.read_comments(observations.comment_ids)
+        abouts = self.abouts(agents, observations)
+        time = self._ctx.base.clock.time(self._ctx.base.step).strftime("It is %A, %H:%M UTC.")
+        out = []
+        for i, agent in enumerate(agents.tolist()):
+            shown = Shown()
+            rows = range(int(feeds.offsets[i]), int(feeds.offsets[i + 1]))
+            lines = self._feed_lines(observations, rows, shown)
+            heading = "POSTS ON THE FRONT PAGE:" if feeds.shared else "YOUR FEED:"
+            feed = f"{time}\n" + render("feed.j2", heading=heading, lines=lines)
+            own = self._own_part(agent, observations, rows, shown)
+            parts = [feed, abouts[i], own] if feeds.shared else [abouts[i], own, feed]
+            user = "\n\n".join([*(p for p in parts if p), "What do you do?"])
+            out.append(Conversation(agent, (("system", system), ("user", user)), shown))
+        return out
+
+    def set_options(self, conversations: Sequence[Conversation], last_turn: bool) -> None:
+        """Give each conversation the options of its next turn."""
+        allowed = {a for a in self._ctx.allowed if not (last_turn and a in READ_ACTIONS)}
+        agents = np.array([c.agent_id for c in conversations], np.int32)
+        found = candidates(self._world, agents, [c.shown for c in conversations], allowed)
+        for conversation, targets in zip(conversations, found, strict=True):
+            post_of = {c: self._pages.comment(c).post for c in conversation.shown.comments}
+            conversation.options = Options(targets, post_of, self._limits.max_actions, self._limits.content)
+
+    def show(self, conversations: Sequence[Conversation], answers: Sequence[str], views: Views) -> None:
+        """Append to each conversation what its read-only action found; one request per conversation in `views`."""
+        world = self._world
+        self._pages.read_posts(views.feeds.post_ids)
+        self._pages.read_users(views.user_ids)
+        messages = world.messages
+        self._pages.read_users(messages["author"][views.message_ids])
+        texts = world.texts.take(messages["text"][views.message_ids]).to_pylist()
+        bios = world.texts.take(world.users["bio"][views.user_ids]).to_pylist()
+        for i, (c, answer) in enumerate(zip(conversations, answers, strict=True)):
+            outcome = Outcome(int(views.outcomes[i]))
+            posts = views.feeds.post_ids[views.feeds.offsets[i] : views.feeds.offsets[i + 1]].tolist()
+            limit = self._text_limit(len(posts))
+            lines = [self._pages.post_line(p, limit) for p in posts]
+            for post_id in posts:
+                self._add_post(c.shown, post_id)
+            for at in range(int(views.user_offsets[i]), int(views.user_offsets[i + 1])):
+                user_id = int(views.user_ids[at])
+                c.shown.users[user_id] = None
+                lines.append(f"- {self._pages.user(user_id)} | {quote(bios[at], self._limits.text // 2)}")
+            for at in range(int(views.message_offsets[i]), int(views.message_offsets[i + 1])):
+                author = int(messages["author"][views.message_ids[at]])
+                lines.append(f"- {self._pages.user(author)} | {quote(texts[at], self._limits.text)}")
+            heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
+            result = render("feed.j2", heading=heading, lines=lines)
+            c.messages = (*c.messages, ("assistant", answer), ("user", f"{result}\n\nWhat do you do?"))
+
+    def abouts(self, agents: I32, feeds: Observations | None = None) -> list[str]:
+        """Return who each agent is and what it remembers; posts in its feed are not named as seen before."""
+        world, users = self._world, self._world.users
+        texts = {
+            name: world.texts.take(users[name][agents]).to_pylist() for name in ("username", "name", "bio", "persona")
+        }
+        self._pages.read_users(agents)
+        memory = self._memory.get(agents)
+        seen = self._seen(agents, feeds)
+        read_memories(self._pages, memory, np.array([p for each in seen for p in each], np.int32))
+        followers = users["followers"][agents] + users["base_followers"][agents]
+        limit = self._limits.profile
+        return [
+            render(
+                "agent.j2",
+                name=self._pages.name(agent),
+                user_id=agent,
+                display=quote(texts["name"][i], 40) if texts["name"][i] else None,
+                followers=int(followers[i]),
+                following=int(users["following"][agent]),
+                bio=quote(texts["bio"][i], limit) if texts["bio"][i] else None,
+                persona=quote(texts["persona"][i], limit) if texts["persona"][i] else None,
+                memory=recollect(world, self._pages, memory, i, seen[i], self._limits.memory_tokens),
+            )
+            for i, agent in enumerate(agents.tolist())
+        ]
+
+    def _seen(self, agents: I32, feeds: Observations | None) -> list[list[int]]:
+        """Return posts seen lately and not in the feed, newest first, that the agent may still see."""
+        world = self._world
+        recent = world.seen.recent(agents)[:, : 4 * SEEN_MENTIONED]
+        row = np.repeat(np.arange(len(agents)), recent.shape[1])
+        posts = recent.ravel()
+        known = posts >= 0
+        row, posts = row[known], posts[known]
+        visible = self._ctx.base.visible(agents[row], posts) if len(posts) else np.zeros(0, np.bool_)
+        out: list[dict[int, None]] = [{} for _ in range(len(agents))]
+        current: list[set[int]] = [set() for _ in range(len(agents))]
+        if feeds is not None:
+            roots = world.posts["root"][feeds.feeds.post_ids]
+            for i in range(len(agents)):
+                current[i] = set(roots[feeds.feeds.offsets[i] : feeds.feeds.offsets[i + 1]].tolist())
+        for i, post_id in zip(row[visible].tolist(), posts[visible].tolist(), strict=True):
+            if post_id not in current[i] and len(out[i]) < SEEN_MENTIONED:
+                out[i][post_id] = None
+        return [list(each) for each in out]
+
+    def _feed_lines(self, observations: Observations, rows: range, shown: Shown) -> list[str]:
+        offsets = observations.comment_offsets
+        first, last = (int(offsets[rows.start]), int(offsets[rows.stop])) if len(rows) else (0, 0)
+        limit = self._text_limit(len(rows) + last - first)
+        lines = []
+        for row in rows:
+            post_id = int(observations.feeds.post_ids[row])
+            warned = bool(observations.flags[row] & RowFlag.WARNED)
+            lines.append(self._pages.post_line(post_id, limit, warned))
+            self._add_post(shown, post_id)
+            for comment_id in observations.comment_ids[offsets[row] : offsets[row + 1]].tolist():
+                lines.append(self._pages.comment_line(comment_id, limit))
+                shown.comments[comment_id] = None
+                shown.users[self._pages.comment(comment_id).author] = None
+        return lines
+
+    def _own_part(self, agent: int, observations: Observations, rows: range, shown: Shown) -> str:
+        """Return what the agent has to do with the posts shown, its groups, and what is on sale."""
+        lines = []
+        for flag, words in (
+            (RowFlag.OWN, "Written by you"),
+            (RowFlag.LIKED, "Liked by you"),
+            (RowFlag.DISLIKED, "Disliked by you"),
+            (RowFlag.REPOSTED, "Reposted by you"),
+        ):
+            posts = [str(observations.feeds.post_ids[r]) for r in rows if observations.flags[r] & flag]
+            if posts:
+                lines.append(f"{words}: post {', '.join(posts)}.")
+        if _GROUP_ACTIONS & set(self._ctx.allowed):
+            lines += self._groups(agent, shown)
+        if Action.PURCHASE_PRODUCT in self._ctx.allowed:
+            lines += self._products(shown)
+        return "\n".join(lines)
+
+    def _groups(self, agent: int, shown: Shown) -> list[str]:
+        world = self._world
+        ids = np.arange(len(world.groups), dtype=np.int32)
+        if not len(ids):
+            return []
+        member = world.group_members.contains(ids, np.full(len(ids), agent, np.int32))
+        others = ids[~member][::-1]
+        chosen = np.sort(np.concatenate([ids[member][::-1][:GROUPS_SHOWN], others])[:GROUPS_SHOWN])
+        names = world.texts.take(world.groups["name"][chosen]).to_pylist()
+        lines = []
+        for group, name in zip(chosen.tolist(), names, strict=True):
+            shown.groups[group] = None
+            yours = ", you are a member" if member[group] else ""
+            lines.append(f"- group {group}: {quote(name, 60)} ({world.groups['members'][group]} members{yours})")
+        return lines
+
+    def _products(self, shown: Shown) -> list[str]:
+        products = self._world.products
+        chosen = np.flatnonzero(products["stock"] != 0)[:PRODUCTS_SHOWN].astype(np.int32)
+        names = self._world.texts.take(products["text"][chosen]).to_pylist()
+        shown.products.update(dict.fromkeys(chosen.tolist()))
+        return [
+            f"- product {product}: {quote(name, 60)} for {products['price'][product]:.2f}"
+            for product, name in zip(chosen.tolist(), names, strict=True)
+        ]
+
+    def _add_post(self, shown: Shown, post_id: int) -> None:
+        post = self._pages.post(post_id)
+        shown.posts[post_id] = None
+        shown.users[post.author] = shown.users[post.root_author] = None
+
+    def _text_limit(self, texts: int) -> int:
+        room = self._limits.feed_tokens * CHARACTERS_PER_TOKEN // max(texts, 1)
+        return min(self._limits.text, max(SHORTEST_TEXT, room))
