@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from oasis.errors import InputError
-from oasis.runs.handles import NAME_COLUMNS, without_mentions
+from oasis.runs.handles import NAME_COLUMNS, without_mentions, without_names
 from oasis.runs.reading import Run
 from oasis.runs.summary import with_content
 
@@ -67,7 +67,7 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
     """
     mine = pl.col("agent_id") == agent_id
     now = mine & (pl.col("step") == step)
-    actions = run.events.filter(now).sort("seq").collect()
+    actions = run.events.filter(now).with_columns(without_names()).sort("seq").collect()
     agent = run.users.filter(mine).collect()
     if not agent.height and not actions.height:
         last = run.users.select(pl.len()).collect().item() - 1

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from oasis.runs.figure_data import figure_data
 from oasis.runs.figures import draw_figures
+from oasis.runs.handles import NAME_COLUMNS
 from oasis.runs.manifest import write_atomically
 from oasis.runs.reading import Run, open_run
 from oasis.runs.summary import Summary, summarise
@@ -71,7 +72,10 @@ def render_report(summary: Summary, figures: dict[str, str]) -> str:
         failed=coverage["llm_failed"] + coverage["llm_invalid"],
         share=lambda count: f"{count / decisions:.1%}" if decisions else "–",
         figures=figures,
-        refused=manifest.refused_rows[:_REFUSED_SHOWN],
+        refused=[
+            {key: value for key, value in row.items() if key not in NAME_COLUMNS}
+            for row in manifest.refused_rows[:_REFUSED_SHOWN]
+        ],
         kept=output.get("impressions", "all"),
         sample_share=output.get("sample_share", 1.0),
         scenario=json.dumps(manifest.scenario, indent=2, ensure_ascii=False),

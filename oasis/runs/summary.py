@@ -142,7 +142,7 @@ def call_counts(run: Run) -> dict[str, int]:
 
 
 def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.DataFrame:
-    """Return a table with the ``content`` of the posts that its column `key` names; a repost's is its root's, mentions are masked."""
+    """Return a table with the ``content`` of the posts in its column `key`: a repost's is its root's, no mentions."""
     posts = run.posts
     texts = posts.select("post_id", "root_id", own="content").join(
         posts.select(root_id="post_id", of_root="content"), on="root_id", how="left"

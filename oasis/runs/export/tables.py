@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from oasis.runs.handles import NAME_COLUMNS, without_mentions
+from oasis.runs.handles import NAME_COLUMNS, without_mentions, without_names
 from oasis.runs.reading import Run
 
 __all__ = ["EXPORTED", "KEYS", "exported_table", "text_columns"]
@@ -23,8 +23,6 @@ EXPORTED = (
 KEYS = {"users": ("agent_id",), "posts": ("post_id",), "comments": ("comment_id",), "metrics": ("step",)}
 """Columns that name a row of a table, where there are such."""
 
-_NAME_IN_JSON = r'"(username|name)":\s*"(?:[^"\\]|\\.)*"'
-
 
 def exported_table(run: Run, name: str, handles: bool) -> pl.LazyFrame:
     """Return a table for export: labels as text; without `handles`, no names of accounts.
@@ -41,9 +39,7 @@ def exported_table(run: Run, name: str, handles: bool) -> pl.LazyFrame:
     if name == "users":
         frame = frame.drop(NAME_COLUMNS)
     if name == "events":
-        arguments = pl.col("action").is_in(["sign_up", "edit_profile"]) & (pl.col("agent_id") < 0)
-        emptied = pl.col("content").str.replace_all(_NAME_IN_JSON, '"$1": null')
-        frame = frame.with_columns(content=pl.when(arguments).then(emptied).otherwise("content"))
+        frame = frame.with_columns(without_names())
     texts = [c for c in text_columns(frame) if c not in labels]
     return frame.with_columns(without_mentions(pl.col(texts)))
 
