@@ -1,0 +1,69 @@
+"""Answers made from a JSON schema: a model that always obeys, and chooses by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+__all__ = ["answer_from_schema", "wrong_ids"]
+
+_WORDS = "rain coffee match market river music train garden vote film".split()
+
+
+def answer_from_schema(schema: dict[str, Any] | None, key: str) -> str:
+    """Return compact JSON that fits `schema` (a sentence without one): a pure function of both.
+
+    Knows what this project's schemas use: objects, arrays, ``anyOf``, ``enum``, ``const``, strings, numbers.
+    """
+    return "it is raining" if schema is None else json.dumps(_value(schema, key), separators=(",", ":"))
+
+
+def wrong_ids(schema: dict[str, Any] | None, key: str) -> str:
+    """Return an answer of the right form with every integer replaced by one that nobody was shown."""
+    text = answer_from_schema(schema, key)
+    try:
+        return json.dumps(_spoil(json.loads(text)), separators=(",", ":"))
+    except ValueError:
+        return text
+
+
+def _value(schema: dict[str, Any], key: str) -> Any:
+    if "anyOf" in schema:
+        return _value(schema["anyOf"][_pick(key + "/any", len(schema["anyOf"]))], key + "/any")
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][_pick(key + "/enum", len(schema["enum"]))]
+    kind = schema.get("type")
+    if kind == "object":
+        return {name: _value(part, f"{key}/{name}") for name, part in schema.get("properties", {}).items()}
+    if kind == "array":
+        low = schema.get("minItems", 0)
+        count = low + _pick(key + "/n", schema.get("maxItems", low + 2) - low + 1)
+        return [_value(schema["items"], f"{key}/{i}") for i in range(count)]
+    if kind == "string":
+        words = [_WORDS[_pick(f"{key}/{i}", len(_WORDS))] for i in range(4)]
+        return " ".join(words)[: schema.get("maxLength", 1000)]
+    if kind in ("integer", "number"):
+        low, high = schema.get("minimum", 0), schema.get("maximum", 100)
+        share = _pick(key + "/x", 1001) / 1000
+        value = low + share * (high - low)
+        return round(value) if kind == "integer" else value
+    if kind == "boolean":
+        return _pick(key, 2) == 1
+    raise ValueError(f"no answer to a schema of type {kind!r}")
+
+
+def _pick(key: str, n: int) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little") % n
+
+
+def _spoil(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _spoil(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_spoil(v) for v in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 2_000_000_000
+    return value

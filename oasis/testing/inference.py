@@ -1,0 +1,117 @@
+"""The conformance suite of inference clients, and a client that needs no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from oasis.inference.client import Client
+from oasis.inference.mock import MockTransport
+from oasis.inference.transport import Prompt
+from oasis.inference_config import LLMConfig
+from oasis.interfaces import InferenceClient, InferenceRequest
+from oasis.records import LLM_CALLS
+from oasis.testing.answers import answer_from_schema
+
+__all__ = ["InferenceClientTests", "request", "schema_client"]
+
+Answerer = Callable[[Prompt], str]
+
+
+def schema_client(seed: int = 0, answer: Answerer | None = None, **config: Any) -> Client:
+    """Return a client whose answers fit each request's schema and are chosen by hash (or by `answer`).
+
+    `config` are fields of `oasis.inference_config.LLMConfig`.
+    """
+
+    def handler(prompt: Prompt) -> str:
+        if answer is not None:
+            return answer(prompt)
+        return answer_from_schema(prompt.schema, f"{seed}/{json.dumps(prompt.messages)}")
+
+    return Client([MockTransport(handler)], LLMConfig(**{"model": "mock", **config}), seed=seed)
+
+
+def request(agent_id: int = 0, *, step: int = 1, turn: int = 0, purpose: str = "decide") -> InferenceRequest:
+    """Return a question whose answer must be ``{"agent":<agent_id>}``."""
+
+    def check(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, dict) or value.get("agent") != agent_id:
+            raise ValueError(f"expected agent {agent_id}")
+        return value
+
+    schema = {
+        "type": "object",
+        "properties": {"agent": {"type": "integer", "enum": [agent_id]}},
+        "required": ["agent"],
+        "additionalProperties": False,
+    }
+    messages = (("system", "Answer with your number as JSON."), ("user", f"You are agent {agent_id} in turn {turn}."))
+    return InferenceRequest(step, agent_id, turn, purpose, messages, check, schema)
+
+
+class InferenceClientTests:
+    """What every `oasis.interfaces.InferenceClient` must do. Subclass it and define `make`."""
+
+    def make(self, answer: Answerer) -> InferenceClient:
+        """Return a client whose model answers with ``answer(prompt)``, and that asks up to four times."""
+        raise NotImplementedError
+
+    async def test_answers_stand_in_the_order_of_requests(self) -> None:
+        client = self.make(_obedient)
+        requests = [request(i) for i in (5, 1, 9, 3)]
+        done = await client.complete(requests)
+        assert [c.request.agent_id for c in done] == [5, 1, 9, 3]
+        assert [c.value for c in done] == [{"agent": i} for i in (5, 1, 9, 3)]
+        assert {c.status for c in done} == {"ok"}
+        await client.close()
+
+    async def test_no_requests(self) -> None:
+        client = self.make(_obedient)
+        assert await client.complete([]) == []
+        assert client.take_records().num_rows == 0
+        await client.close()
+
+    async def test_records_are_one_sorted_row_per_attempt_and_are_taken_once(self) -> None:
+        client = self.make(_obedient)
+        await client.complete([request(i) for i in (2, 0, 1)])
+        records = client.take_records()
+        assert records.schema == LLM_CALLS
+        assert records["agent_id"].to_pylist() == [0, 1, 2]
+        assert records["status"].to_pylist() == ["ok"] * 3
+        assert records["response"].to_pylist() == [f'{{"agent":{i}}}' for i in range(3)]
+        assert client.take_records().num_rows == 0
+        await client.close()
+
+    async def test_an_answer_that_does_not_fit_is_asked_again_and_then_invalid(self) -> None:
+        client = self.make(lambda prompt: '{"agent":-5}' if "agent 1 " in prompt.messages[1][1] else _obedient(prompt))
+        done = await client.complete([request(0), request(1)])
+        assert [c.status for c in done] == ["ok", "invalid"]
+        assert done[1].error is not None
+        assert done[1].value is None
+        records = client.take_records()
+        assert records["attempt"].to_pylist() == [1, 1, 2, 3, 4]
+        assert records["status"].to_pylist() == ["ok", *["invalid"] * 4]
+        assert len(set(records["prompt_hash"].to_pylist()[1:])) == 1  # the same question each time
+        await client.close()
+
+    async def test_answers_do_not_depend_on_who_is_asked_together(self) -> None:
+        whole, parts = self.make(_obedient), self.make(_obedient)
+        together = await whole.complete([request(i) for i in range(6)])
+        apart = [c for i in range(6) for c in await parts.complete([request(i)])]
+        assert [c.value for c in together] == [c.value for c in apart]
+        columns = ["step", "agent_id", "turn", "attempt", "status", "prompt_hash", "response"]
+        assert whole.take_records().select(columns) == parts.take_records().select(columns)
+        await whole.close()
+        await parts.close()
+
+    async def test_closing_twice_does_no_harm(self) -> None:
+        client = self.make(_obedient)
+        await client.close()
+        await client.close()
+
+
+def _obedient(prompt: Prompt) -> str:
+    return answer_from_schema(prompt.schema, "")

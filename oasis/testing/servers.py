@@ -1,0 +1,268 @@
+"""A stub of an OpenAI-compatible server that misbehaves on purpose, repeatably.
+
+Whether a request fails, how, how long it takes and what is answered are hashes of (seed, request, how often this
+very request came before): never of the order of arrival. An answer does not depend on the count, so a retried
+question ends with the answer that it would have had at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from oasis.testing.answers import answer_from_schema, wrong_ids
+
+__all__ = ["FAULTS", "StubServer"]
+
+FAULTS = (
+    "500",
+    "429",
+    "hang",
+    "cut",
+    "not_json",
+    "wrong_ids",
+    "empty_choices",
+    "null_content",
+    "wrong_shape",
+    "bad_utf8",
+    "huge",
+    "cut_body",
+)
+"""Every way to fail that `StubServer` knows; the first seven are those of an ordinary bad day."""
+
+Script = Callable[[dict[str, Any], int], "str | None"]
+
+
+@dataclass
+class StubServer:
+    """Serves ``/v1/chat/completions`` and ``/v1/models`` on 127.0.0.1 from a thread of its own.
+
+    Parameters
+    ----------
+    share : float
+        Share of requests that fail.
+    faults : sequence of str
+        Ways to fail, drawn with equal chances; see `FAULTS`.
+    seed : int
+    delay_s : float
+        Longest drawn delay before an answer.
+    model : str
+        The one model served; others are 404.
+    api_key : str, optional
+        Asked for when given; requests without it are 401.
+    retry_after : str
+        Header of a 429.
+    hang_s : float
+        How long a hanging request hangs.
+    huge_bytes : int
+        Size of a huge answer.
+    script : callable, optional
+        ``script(body, nth)`` returns an answer, or the name of a fault in angle brackets (``<500>``), or None for
+        the usual.
+
+    Attributes
+    ----------
+    requests : list of dict
+        The bodies received, in order of arrival.
+    failed : Counter
+        Faults shown, by kind.
+
+    Examples
+    --------
+    >>> with StubServer() as server:
+    ...     server.url.startswith("http://127.0.0.1:")
+    True
+    """
+
+    share: float = 0.0
+    faults: Sequence[str] = FAULTS[:7]
+    seed: int = 0
+    delay_s: float = 0.0
+    model: str = "stub"
+    api_key: str | None = None
+    retry_after: str = "0.05"
+    hang_s: float = 60.0
+    huge_bytes: int = 100 * 2**20
+    script: Script | None = None
+    port: int = 0
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.faults) - set(FAULTS)
+        if unknown:
+            raise ValueError(f"unknown faults {sorted(unknown)}; known: {', '.join(FAULTS)}")
+        self._counts: Counter[str] = Counter()
+        self._most = self._now = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, once started."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def most_in_flight(self) -> int:
+        """The most requests that were in work at once."""
+        return self._most
+
+    def start(self) -> Self:
+        """Serve until `stop`."""
+        started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
+        self._thread.start()
+        if not started.wait(10):
+            raise RuntimeError("the stub server did not start within 10 s")
+        return self
+
+    def stop(self) -> None:
+        """Close the port and all connections."""
+        if self._loop is not None and self._stopping is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(10)
+            self._loop = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._models)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        started.set()
+        try:
+            await self._stopping.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := self._unauthorised(request)) is not None:
+            return refusal
+        return web.json_response({"object": "list", "data": [{"id": self.model, "object": "model"}]})
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := self._unauthorised(request)) is not None:
+            return refusal
+        body = await request.json()
+        self.requests.append(body)
+        if body.get("model") != self.model:
+            return _error(404, f"The model `{body.get('model')}` does not exist.")
+        content = json.dumps([body.get("messages"), body.get("response_format")], sort_keys=True)
+        nth = self._counts[content]
+        self._counts[content] += 1
+        self._now += 1
+        self._most = max(self._most, self._now)
+        try:
+            await asyncio.sleep(self.delay_s * self._uniform(content, nth, "delay"))
+            schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+            answer = self.script(body, nth) if self.script is not None else None
+            if answer is not None and answer.startswith("<"):
+                return await self._fail(request, answer.strip("<>"), schema, content)
+            if answer is None:
+                if self.faults and self._uniform(content, nth, "fault") < self.share:
+                    kind = self.faults[int(self._uniform(content, nth, "kind") * len(self.faults))]
+                    return await self._fail(request, kind, schema, content)
+                answer = answer_from_schema(schema, f"{self.seed}/{content}")
+            return web.json_response(_completion(answer, content))
+        finally:
+            self._now -= 1
+
+    async def _fail(
+        self, request: web.Request, kind: str, schema: dict[str, Any] | None, content: str
+    ) -> web.StreamResponse:
+        self.failed[kind] += 1
+        if kind == "500":
+            return _error(500, "the engine is dead")
+        if kind == "429":
+            response = _error(429, "too many requests")
+            response.headers["Retry-After"] = self.retry_after
+            return response
+        if kind == "hang":
+            await asyncio.sleep(self.hang_s)
+            return _error(500, "hung")
+        if kind == "cut":
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        if kind == "not_json":
+            return web.Response(text="<html>Bad gateway</html>", content_type="text/html")
+        if kind == "bad_utf8":
+            return web.Response(
+                body=b'{"choices":[{"message":{"content":"\xff\xfe"}}]}', content_type="application/json"
+            )
+        if kind == "huge":
+            return await self._huge(request)
+        if kind == "cut_body":
+            response = web.StreamResponse(headers={"Content-Length": "5000"})
+            await response.prepare(request)
+            await response.write(b'{"choices":[')
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        broken: dict[str, Any] = {
+            "wrong_ids": _completion(wrong_ids(schema, f"{self.seed}/{content}"), content),
+            "empty_choices": {**_completion("", content), "choices": []},
+            "null_content": {"choices": [{"index": 0, "message": {"role": "assistant", "content": None}}]},
+            "wrong_shape": {"choices": {"0": ["what"]}, "usage": "none"},
+        }
+        return web.json_response(broken[kind])
+
+    async def _huge(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        try:
+            await response.write(b'{"choices":[{"message":{"content":"')
+            for _ in range(max(self.huge_bytes >> 20, 1)):
+                await response.write(b"a" * 2**20)
+            await response.write(b'"}}]}')
+        except (ConnectionError, OSError):
+            return response  # the client has had enough
+        return response
+
+    def _unauthorised(self, request: web.Request) -> web.Response | None:
+        if self.api_key is None or request.headers.get("Authorization") == f"Bearer {self.api_key}":
+            return None
+        return _error(401, "Incorrect API key provided.")
+
+    def _uniform(self, content: str, nth: int, what: str) -> float:
+        text = f"{self.seed}|{what}|{nth}|{content}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") / 2.0**64
+
+
+def _completion(text: str, content: str) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-stub",
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": len(content) // 4,
+            "completion_tokens": len(text) // 4 + 1,
+            "prompt_tokens_details": {"cached_tokens": len(content) // 8},
+        },
+    }
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": status}}, status=status)
