@@ -8,6 +8,7 @@ import numpy.typing as npt
 from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
+from oasis.recsys.threads import in_parts
 
 __all__ = ["CoEngaged"]
 
@@ -66,11 +67,16 @@ class CoEngaged:
         mine[row, np.arange(len(row)) - np.searchsorted(row, row)] = item
         roots, ties = np.full(out.posts.shape, -1, np.int32), np.zeros(out.posts.shape, np.uint64)
         counts = np.zeros(len(agents), np.int64)
-        feeds.co_engaged(
-            mine, self._engager_ptr, self._engagers, self._ring_ptr, self._ring_items, *self._items,
-            agents.barred[0], agents.ids, *agents.barred[1:], seen,
-            out.posts, roots, out.scores, ties, counts,
-        )  # fmt: skip
+        own, mute_ptr, mutes, seen_roots = agents.barred
+
+        def select(at: slice) -> None:
+            feeds.co_engaged(
+                mine[at], self._engager_ptr, self._engagers, self._ring_ptr, self._ring_items, *self._items,
+                own[at], agents.ids[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen,
+                out.posts[at], roots[at], out.scores[at], ties[at], counts[at],
+            )  # fmt: skip
+
+        in_parts(len(agents), select)
         out.sources[:] = Source.COLLABORATIVE
         out.complete = counts < want
         return out

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from oasis.errors import PluginError
 from oasis.kernels import tokens
 
-__all__ = ["HashedNgramEmbedder", "WordLlamaEmbedder", "quantise"]
+__all__ = ["SCALE", "HashedNgramEmbedder", "WordLlamaEmbedder", "quantise", "unit"]
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -31,14 +31,17 @@ SCALE = 127
 _CHUNK = 4096  # texts tokenised at a time: bounds memory
 
 
-def quantise(vectors: F64, scale: int = SCALE) -> I8:
-    """Return unit vectors times `scale`, rounded half to even and clipped to [-127, 127]; zero rows stay zero.
+def unit(vectors: F64) -> F64:
+    """Return rows divided by their length, which is summed in a fixed order; zero rows stay zero."""
+    if not vectors.size:
+        return vectors
+    lengths = np.sqrt(np.add.accumulate(vectors * vectors, axis=1)[:, -1:])
+    return vectors / np.where(lengths > 0, lengths, 1.0)
 
-    Each row's length is summed in a fixed order, so a row does not depend on the others.
-    """
-    lengths = np.sqrt(np.add.accumulate(vectors * vectors, axis=1)[:, -1:]) if vectors.size else np.ones((0, 1))
-    unit = vectors / np.where(lengths > 0, lengths, 1.0)
-    return np.clip(np.rint(unit * scale), -127, 127).astype(np.int8)
+
+def quantise(vectors: F64, scale: int = SCALE) -> I8:
+    """Return unit vectors times `scale`, rounded half to even and clipped to [-127, 127]."""
+    return np.clip(np.rint(vectors * scale), -127, 127).astype(np.int8)
 
 
 class WordLlamaEmbedder:
@@ -66,18 +69,20 @@ class WordLlamaEmbedder:
 
     def embed(self, texts: pa.LargeStringArray) -> I8:
         """Return int8 vectors, shape (n, 256); zeros for empty texts and nulls."""
+        return quantise(self.unit_vectors(texts))
+
+    def unit_vectors(self, texts: pa.LargeStringArray) -> F64:
+        """Return float64 vectors of length 1 (0 for empty texts and nulls), shape (n, 256): what `embed` rounds."""
         table, tokenizer = self._model
-        out = np.zeros((len(texts), self.dimensions), np.int8)
+        out = np.zeros((len(texts), self.dimensions))
         for start in range(0, len(texts), _CHUNK):
             chunk = texts.slice(start, _CHUNK).fill_null("").to_pylist()
             encoded = [e.ids for e in tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
             offsets = np.zeros(len(chunk) + 1, np.int64)
             np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
             flat = np.fromiter((i for ids in encoded for i in ids), np.int32, int(offsets[-1]))
-            sums = np.zeros((len(chunk), self.dimensions))
-            tokens.pool_tokens(table, flat, offsets, sums)
-            out[start : start + len(chunk)] = quantise(sums)
-        return out
+            tokens.pool_tokens(table, flat, offsets, out[start : start + len(chunk)])
+        return unit(out)
 
     @cached_property
     def _model(self) -> tuple[F32, Any]:
@@ -120,13 +125,18 @@ class HashedNgramEmbedder:
         return f"1/fnv1a-{self.shortest}-{self.longest}/int8x{SCALE}"
 
     def embed(self, texts: pa.LargeStringArray) -> I8:
-        """Return int8 vectors, shape (n, 256); zeros for texts shorter than three characters with their margins."""
-        lowered = pc.utf8_lower(texts.fill_null(""))
+        """Return int8 vectors, shape (n, 256); zeros for empty texts and nulls."""
+        return quantise(self.unit_vectors(texts))
+
+    def unit_vectors(self, texts: pa.LargeStringArray) -> F64:
+        """Return float64 vectors of length 1 (0 for empty texts and nulls), shape (n, 256): what `embed` rounds."""
+        nothing, space = (pa.scalar(text, pa.large_string()) for text in ("", " "))
+        lowered = pc.utf8_lower(texts.cast(pa.large_string()).fill_null(""))
         empty = pc.equal(pc.utf8_length(lowered), 0)
-        padded = pc.if_else(empty, "", pc.binary_join_element_wise("", lowered, "", " "))
+        padded = pc.if_else(empty, nothing, pc.binary_join_element_wise(nothing, lowered, nothing, space))
         offsets = np.zeros(len(texts) + 1, np.int64)
         np.cumsum(pc.utf8_length(padded).to_numpy(zero_copy_only=False), out=offsets[1:])
         points = np.frombuffer("".join(padded.to_pylist()).encode("utf-32-le"), np.uint32)
         counts = np.zeros((len(texts), self.dimensions), np.int64)
         tokens.hash_ngrams(points, offsets, self.shortest, self.longest, counts)
-        return quantise(counts.astype(np.float64))
+        return unit(counts.astype(np.float64))

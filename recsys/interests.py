@@ -10,6 +10,7 @@ from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
 from oasis.recsys import scorers
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
+from oasis.recsys.threads import in_parts
 from oasis.world.interests import interest_vectors
 
 __all__ = ["MAX_DIMENSIONS", "Similar"]
@@ -116,14 +117,19 @@ class Similar:
         room = np.empty((min(size, len(agents)), len(self._bound)), np.float32)
         for start in range(0, len(agents), size):
             tile = slice(start, min(start + size, len(agents)))
-            ends = slice(tile.start, tile.stop + 1)
             dots = room[: tile.stop - tile.start]
             np.matmul(vectors[tile].astype(np.float32), self._vectors, out=dots)
-            feeds.similar(
-                dots, self._bound, self._ptr, *self._rows, follow_ptr[ends], follows,
-                own[tile], mute_ptr[ends], mutes, seen_roots[tile], seen,
-                out.posts[tile], roots[tile], out.scores[tile], ties[tile], counts[tile],
-            )  # fmt: skip
+
+            def select(part: slice, tile: slice = tile, dots: F32 = dots) -> None:
+                rows = slice(tile.start + part.start, tile.start + part.stop)
+                ends = slice(rows.start, rows.stop + 1)
+                feeds.similar(
+                    dots[part], self._bound, self._ptr, *self._rows, follow_ptr[ends], follows,
+                    own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen,
+                    out.posts[rows], roots[rows], out.scores[rows], ties[rows], counts[rows],
+                )  # fmt: skip
+
+            in_parts(len(dots), select)
         out.scores /= np.where(norms > 0, norms, 1.0)[:, None]
         out.sources[:] = Source.INTEREST
         if len(self._explored):

@@ -130,8 +130,8 @@ class Pipeline:
         rows = np.flatnonzero(first.lengths < k) if places >= k else np.arange(len(agents))
         if len(rows):
             part = agents if len(rows) == len(agents) else agents.take(rows)
-            # roots that the first list takes leave the second, so it needs that many more
-            second = second.replace(rows, self._filtered(self.second, part, k + places, seen))
+            # k are enough: each root that the first list takes from it fills a place as well
+            second = second.replace(rows, self._filtered(self.second, part, k, seen))
         return interleave(agents, first, second, places, k)
 
     def _filtered(self, source: CandidateSource, agents: AgentFrame, need: int, seen: bool) -> Candidates:

@@ -7,7 +7,7 @@ roots of each agent (`best`), leaving out what `AgentFrame.barred` names. Ties f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,11 @@ import numpy.typing as npt
 from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
+from oasis.recsys.threads import in_parts
 
 __all__ = ["CandidateSource", "Drawn", "Everyone", "Followed", "Scorer"]
 
+Bool = npt.NDArray[np.bool_]
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -102,16 +104,24 @@ class Everyone:
         """Walk down the order for each agent."""
         out = Candidates.none(len(agents), want)
         left = np.arange(len(agents))
-        length = max(4 * want, _FIRST_PREFIX)
+        length, frame = max(4 * want, _FIRST_PREFIX), self.frame
         while len(left):
             posts, scores = self.top(length)
             lists, ended = _Lists(len(left), want), np.zeros(len(left), np.bool_)
-            frame = self.frame
-            feeds.walk(
-                posts, frame.root[posts], frame.author[posts], frame.root_author[posts], scores,
-                *(agents if len(left) == len(agents) else agents.take(left)).barred, seen,
-                lists.posts, lists.roots, lists.scores, lists.counts, ended,
-            )  # fmt: skip
+            part = agents if len(left) == len(agents) else agents.take(left)
+            rows = (posts, frame.root[posts], frame.author[posts], frame.root_author[posts], scores)
+
+            def walk(
+                at: slice, rows: tuple[Any, ...] = rows, barred: tuple[Any, ...] = part.barred, lists: _Lists = lists,
+                ended: Bool = ended,
+            ) -> None:  # fmt: skip
+                own, mute_ptr, mutes, seen_roots = barred
+                feeds.walk(
+                    *rows, own[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen,
+                    lists.posts[at], lists.roots[at], lists.scores[at], lists.counts[at], ended[at],
+                )  # fmt: skip
+
+            in_parts(len(left), walk)
             found = lists.candidates(self.source)
             found.complete = ended
             out = out.replace(left, found)
@@ -145,10 +155,17 @@ class Followed:
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Select among the posts of the authors that each agent follows."""
         lists = _Lists(len(agents), want)
-        feeds.followed(
-            self._author_ptr, *self._rows, *agents.following, *agents.barred, seen,
-            lists.posts, lists.roots, lists.scores, lists.ties, lists.counts,
-        )  # fmt: skip
+        (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots) = agents.following, agents.barred
+
+        def select(at: slice) -> None:
+            ends = slice(at.start, at.stop + 1)
+            feeds.followed(
+                self._author_ptr, *self._rows, follow_ptr[ends], follows,
+                own[at], mute_ptr[ends], mutes, seen_roots[at], seen,
+                lists.posts[at], lists.roots[at], lists.scores[at], lists.ties[at], lists.counts[at],
+            )  # fmt: skip
+
+        in_parts(len(agents), select)
         return lists.candidates(self.source)
 
 

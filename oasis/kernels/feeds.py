@@ -166,9 +166,10 @@ def similar(
         threshold = 5e-324  # the smallest positive number: scores of zero leave
         for start in range(0, texts, _BLOCK):
             end = min(start + _BLOCK, texts)
-            hits = 0
-            for t in range(start, end):
-                hits += np.float64(dots[i, t]) * bound[t] >= threshold
+            block, bounds = dots[i, start:end], bound[start:end]
+            hits = np.int64(0)
+            for t in range(len(block)):  # no branch: this loop becomes SIMD
+                hits += np.int64(np.float64(block[t]) * bounds[t] >= threshold)
             if hits == 0:
                 continue
             for t in range(start, end):
