@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["TOPICS", "Form", "Topics", "form", "topic_phrases", "unknown_subjects"]
+__all__ = ["TOPICS", "Form", "Topics", "form", "tags_of_topics", "topic_phrases", "unknown_subjects"]
 
 _DATA: Final[dict[str, Any]] = tomllib.loads((files("oasis.grammar") / "phrases.toml").read_text("utf-8"))
 
@@ -106,6 +106,12 @@ def topic_phrases() -> Topics:
         for name, t in zip(TOPICS, tables, strict=True)
     )
     return Topics(_strings(list(TOPICS)), _strings(a), _strings(b), per_topic, keywords)
+
+
+@cache
+def tags_of_topics() -> pa.LargeStringArray:
+    """Return a hashtag per topic with the space before it, and an empty string after the last."""
+    return _strings([*(f" #{name}" for name in TOPICS), ""])
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.grammar.phrases import TOPICS, Form, form, topic_phrases, unknown_subjects
+from oasis.grammar.phrases import TOPICS, Form, form, tags_of_topics, topic_phrases, unknown_subjects
 from oasis.grammar.topics import guess_topics, subjects_of
 from oasis.randomness import Draws, Keys
 
@@ -62,7 +62,10 @@ def write_posts(
     topic = _one(_table(topics, len(keys)), dice)
     shape = form("posts")
     opener, core, closer = dice.roll(len(shape.openers)), dice.roll(shape.cores), dice.roll(len(shape.closers))
-    return _join(shape, opener, core, closer, (_phrases("a", topic, dice), _phrases("b", topic, dice)))
+    slots = (_phrases("a", topic, dice), _phrases("b", topic, dice))
+    tagged = (topic >= 0) & (dice.roll(2) == 1)  # half of the posts end with their topic as a hashtag; assumed
+    tags = tags_of_topics().take(pa.array(np.where(tagged, topic, len(TOPICS))))
+    return _join(shape, opener, core, closer, slots, tags)
 
 
 def write_replies(
@@ -143,7 +146,12 @@ def _names(topic: I64, dice: _Dice) -> pa.LargeStringArray:
 
 
 def _join(
-    shape: Form, opener: I64, core: I64, closer: I64, slots: tuple[pa.LargeStringArray, ...]
+    shape: Form,
+    opener: I64,
+    core: I64,
+    closer: I64,
+    slots: tuple[pa.LargeStringArray, ...],
+    *further: pa.LargeStringArray,
 ) -> pa.LargeStringArray:
     empty = pa.array(np.full(len(core), ""), pa.large_string())
     pieces = [piece.take(pa.array(core)) for piece in shape.pieces]
@@ -151,4 +159,5 @@ def _join(
     choices = (empty, *slots)
     for place, after in enumerate(pieces[1:]):
         parts += [pc.choose(pa.array(shape.slots[core, place] + 1), *choices), after]
-    return pc.binary_join_element_wise(*parts, shape.closers.take(pa.array(closer)), pa.scalar("", pa.large_string()))
+    parts += [shape.closers.take(pa.array(closer)), *further, pa.scalar("", pa.large_string())]
+    return pc.binary_join_element_wise(*parts)

@@ -147,6 +147,8 @@ class PolicyTests:
 
     max_actions: ClassVar[int] = 3
     """Rows that an agent may have at most."""
+    acts_on_what_it_sees: ClassVar[bool] = True
+    """Whether agents act only on what they are shown (a script need not)."""
     questions: ClassVar[tuple[Question, ...]] = (
         Question("trust", "How much do you trust the news?", scale=(0.0, 10.0)),
         Question("side", "Which do you prefer?", options=("tea", "coffee", "neither")),
@@ -237,7 +239,8 @@ class PolicyTests:
         world = policy_world(posts=0)
         actions = _run(self.make(), observations_of(world, first_agents(world)), self.context(world)).actions
         assert np.array_equal(np.unique(actions.agent_id), first_agents(world))
-        assert not np.isin(actions.target_kind, (TargetKind.POST, TargetKind.COMMENT)).any()
+        if self.acts_on_what_it_sees:
+            assert not np.isin(actions.target_kind, (TargetKind.POST, TargetKind.COMMENT)).any()
 
     def test_interviews_change_nothing(self) -> None:
         """Answers are aligned with the agents, fit the question, repeat, and leave the world as it was."""
