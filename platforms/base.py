@@ -17,7 +17,7 @@ from oasis.platforms.purchases import purchase
 from oasis.platforms.reactions import report, vote
 from oasis.platforms.read import Reading
 from oasis.platforms.relations import follow, mute
-from oasis.platforms.round import I32, Bool, Round
+from oasis.platforms.round import I32, Bool, Round, Visible
 from oasis.platforms.rules import Rules
 from oasis.platforms.targets import accept_reading, judge_agents, judge_targets
 from oasis.platforms.texts import judge_texts, store_texts
@@ -110,7 +110,7 @@ class SocialPlatform:
 
         return apply_outside(world, batch, ctx.step, user_actions)
 
-    def _visible_in(self, world: World):  # type: ignore[no-untyped-def]
+    def _visible_in(self, world: World) -> Visible:
         return lambda agents, posts: self.visible(world, agents, posts)
 
     def _apply(self, round_: Round, allowed: Iterable[Action]) -> Applied:

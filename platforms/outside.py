@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from oasis.actions import OUTSIDE_ACTIONS, TARGETS, USER_ACTIONS, Action, ActionBatch, Outcome, TargetKind
 from oasis.interfaces import Applied
 from oasis.platforms import moderation, profiles
 from oasis.platforms.arguments import parse
-from oasis.platforms.round import PENDING
+from oasis.platforms.round import I64, PENDING
 from oasis.world.text import normalise_one
 from oasis.world.world import World
 
@@ -65,6 +66,8 @@ _HANDLERS: dict[Action, _Handler] = {
 
 def apply_outside(world: World, batch: ActionBatch, step: int, user_actions: UserActions) -> Applied:
     """Apply a batch of agent -1; see `oasis.interfaces.Platform.apply_outside`."""
+    if not len(batch):
+        return Applied(np.empty(0, np.int16), np.empty(0, np.int32))
     done = Applied(
         np.where(batch.outcome >= 0, batch.outcome, PENDING).astype(np.int16), np.full(len(batch), -1, np.int32)
     )
@@ -101,9 +104,9 @@ def apply_outside(world: World, batch: ActionBatch, step: int, user_actions: Use
 _KNOWN = frozenset(int(a) for a in (*USER_ACTIONS, *OUTSIDE_ACTIONS))
 
 
-def _runs(actions: np.ndarray) -> Iterator[tuple[int, range]]:  # type: ignore[type-arg]
-    starts = np.flatnonzero(np.r_[True, actions[1:] != actions[:-1]])[: len(actions)]
-    for start, end in zip(starts, np.r_[starts[1:], len(actions)], strict=True):
+def _runs(actions: npt.NDArray[np.int16]) -> Iterator[tuple[int, range]]:
+    bounds = np.r_[0, np.flatnonzero(actions[1:] != actions[:-1]) + 1, len(actions)]
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
         yield int(actions[start]), range(int(start), int(end))
 
 
@@ -120,8 +123,7 @@ def _on_behalf(
     as_user = _AS_USER.get(action, action)
     acting, new_community = _acting(world, batch, rows, arguments, action)
     for part in _segments(world, acting, as_user):
-        lengths = {name: len(store) for name, store in world.stores.items() if hasattr(store, "__len__")}
-        applied = user_actions(acting.take(part), lengths)
+        applied = user_actions(acting.take(part), _lengths(world))
         at = np.asarray(rows)[part]
         done.outcome[at], done.created_id[at] = applied.outcome, applied.created_id
         for number, row in zip(part.tolist(), at.tolist(), strict=True):
@@ -177,6 +179,12 @@ def _acting(
     return user, new_community
 
 
+def _lengths(world: World) -> dict[str, int]:
+    tables = {"users": world.users, "posts": world.posts, "comments": world.comments, "groups": world.groups}
+    tables |= {"products": world.products, "communities": world.communities}
+    return {name: len(table) for name, table in tables.items()}
+
+
 def _as_id(value: int) -> int:
     return value if -1 <= value < 2**31 else _NOWHERE
 
@@ -186,13 +194,13 @@ def _community_names(world: World) -> dict[str, int]:
     return {name: i for i, name in reversed(list(enumerate(names)))}
 
 
-def _segments(world: World, batch: ActionBatch, action: Action) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+def _segments(world: World, batch: ActionBatch, action: Action) -> Iterator[I64]:
     """Cut rows of one action so that within a part no row can change how another is judged."""
     made = _MAKES.get(action)
     roots = world.posts["root"]
     start = 0
     pairs: set[tuple[int, int]] = set()
-    length = 0 if made is None else len(world[made])  # type: ignore[arg-type]
+    length = 0 if made is None else _lengths(world)[made]
     aims = batch.arg_id if action == Action.CREATE_COMMENT else batch.target_id
     for row in range(len(batch)):
         target = int(batch.target_id[row])
@@ -206,7 +214,7 @@ def _segments(world: World, batch: ActionBatch, action: Action) -> Iterator[np.n
             start = row
             pairs.clear()
             roots = world.posts["root"]
-            length = 0 if made is None else len(world[made])  # type: ignore[arg-type]
+            length = 0 if made is None else _lengths(world)[made]
             target = int(batch.target_id[row])
             if TARGETS[action] == TargetKind.POST and 0 <= target < len(roots):
                 pair = (pair[0], int(roots[target]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oasis.actions import Action, Outcome
-from oasis.platforms.round import I32, PENDING, Round, rank_within
+from oasis.platforms.round import I32, I64, PENDING, Round, rank_within
 from oasis.world.relation import Relation
 from oasis.world.table import Table
 
@@ -69,7 +69,7 @@ def report(round_: Round, report_hide_threshold: int) -> None:
     round_.accept(rows)
 
 
-def _hide_after(round_: Round, last: np.ndarray) -> None:  # type: ignore[type-arg]
+def _hide_after(round_: Round, last: I64) -> None:
     """Refuse the rows on a post that come after the report in `last` that hid it."""
     if not len(last):
         return

@@ -5,27 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from oasis.actions import Action, Outcome
-from oasis.platforms.round import Round
+from oasis.platforms.round import I64, Round
 
 __all__ = ["follow", "mute"]
 
 
 def follow(round_: Round) -> None:
     """Follow and unfollow, each once."""
-    follows, users = round_.world.follows, round_.world.users
+    follows = round_.world.follows
     rows = round_.pending(Action.FOLLOW)
     if len(rows):
         new = follows.add(round_.agent[rows], round_.target[rows], round_.step)
-        _count(users, round_, rows[new], 1)
+        _count(round_, rows[new], 1)
         round_.accept(round_.refuse(rows, ~new, Outcome.DUPLICATE))
     rows = round_.pending(Action.UNFOLLOW)
     if len(rows):
         gone = follows.discard(round_.agent[rows], round_.target[rows])
-        _count(users, round_, rows[gone], -1)
+        _count(round_, rows[gone], -1)
         round_.accept(round_.refuse(rows, ~gone, Outcome.NOTHING_TO_UNDO))
 
 
-def _count(users, round_: Round, rows, by: int) -> None:  # type: ignore[no-untyped-def]
+def _count(round_: Round, rows: I64, by: int) -> None:
+    users = round_.world.users
     np.add.at(users["following"], round_.agent[rows], by)
     np.add.at(users["followers"], round_.target[rows], by)
 
