@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def code_revision() -> str | None:
     """Return the Git revision of the code, with ``+changes`` where files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]

@@ -34,6 +34,7 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """Order of a table's rows within a step, where the caller did not bring them in it already."""
 
+_force = getattr(os, "fdatasync", os.fsync)  # a tenth of the time of fsync here; both keep content and length
 _BLOCKS_WAITING = 2  # finished blocks that may wait for the background thread before a step waits for it
 
 
@@ -112,7 +113,7 @@ class Recorder:
             lengths = {name: stream.append(ready.get(name), self._sync) for name, stream in self._block.items()}
             self._marks.write(Mark(step, self._first_of_block, lengths, row).line())
             if self._sync:
-                os.fsync(self._marks.fileno())
+                _force(self._marks.fileno())
         except (OSError, pa.ArrowException) as error:
             raise self._break(error) from error
         self._step, self._lengths = step, lengths
@@ -262,7 +263,7 @@ class _Stream:
             self._writer.write_table(table)
             self._file.flush()
             if sync:
-                os.fsync(self._file.fileno())
+                _force(self._file.fileno())
             self._length = self._file.tell()
         return self._length
 

@@ -59,6 +59,7 @@ class MadeUpRun:
     ) -> None:
         self.path = Path(path)
         self.steps = steps
+        self.recorded: list[dict[str, pa.Table]] = []
         self.draws = Draws(seed)
         self.hostile = hostile
         self.world = self._population(agents)
@@ -72,9 +73,9 @@ class MadeUpRun:
         first = self.recorder.steps_done + 1
         for step in range(first, (self.steps if steps is None else first + steps - 1) + 1):
             tables = self.tables(step)
-            self.recorder.record_step(
-                step, tables, {"active": len(self.world.users), "warm_up": step == 1, "gini": 0.25}
-            )
+            metrics = {"active": len(self.world.users), "warm_up": step == 1, "gini": 0.25}
+            self.recorder.record_step(step, tables, metrics)
+            self.recorded.append(tables)
         return self
 
     def finish(self, status: str = "done", **finish: Any) -> Path:
