@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from oasis.errors import InferenceError, NoEndpointError
@@ -174,7 +175,7 @@ class Client:
         try:
             # The transport keeps the time-out; the client's own is for one that does not.
             async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
-                reply = await endpoint.transport.send(prompt, self._config.timeout_s)
+                reply = _clean(await endpoint.transport.send(prompt, self._config.timeout_s))
             self._pool.succeeded(endpoint)
             settled = True
         except TimeoutError:
@@ -216,7 +217,7 @@ class Client:
             "tokens_in": reply.tokens_in if reply else None,
             "tokens_cached": reply.tokens_cached if reply else None,
             "tokens_out": reply.tokens_out if reply else None,
-            "latency_ms": latency_ms,
+            "latency_ms": float(np.float32(latency_ms)),  # as the column holds it
             "status": done.status,
             "error": done.error,
             "prompt_hash": hashed,
@@ -248,6 +249,11 @@ class Client:
                 f" {done.status} ({done.error}): the recorder's version of OASIS or scenario differs from this one"
             )
         return replace(done, error=row["error"])
+
+
+def _clean(reply: Reply) -> Reply:
+    """Return a reply without lone surrogates, which fit into no file."""
+    return replace(reply, text=reply.text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _checked(request: InferenceRequest, reply: Reply, attempt: int) -> Completion:

@@ -115,7 +115,7 @@ def parse_completion(body: Any) -> Reply:
     details = details if isinstance(details, dict) else {}
     finish = choice.get("finish_reason")
     return Reply(
-        text.encode("utf-8", "replace").decode("utf-8"),  # a lone surrogate fits into no file
+        text,
         _count(usage.get("prompt_tokens")),
         _count(details.get("cached_tokens")),
         _count(usage.get("completion_tokens")),

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["answer_from_schema", "wrong_ids"]
 
-_WORDS = "rain coffee match market river music train garden vote film".split()
+_WORDS = ["rain", "coffee", "match", "market", "river", "music", "train", "garden", "vote", "film"]
 
 
 def answer_from_schema(schema: dict[str, Any] | None, key: str) -> str:

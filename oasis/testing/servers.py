@@ -215,12 +215,12 @@ class StubServer:
         if kind == "huge":
             return await self._huge(request)
         if kind == "cut_body":
-            response = web.StreamResponse(headers={"Content-Length": "5000"})
-            await response.prepare(request)
-            await response.write(b'{"choices":[')
+            partial = web.StreamResponse(headers={"Content-Length": "5000"})
+            await partial.prepare(request)
+            await partial.write(b'{"choices":[')
             if request.transport is not None:
                 request.transport.abort()
-            return response
+            return partial
         broken: dict[str, Any] = {
             "wrong_ids": _completion(wrong_ids(schema, f"{self.seed}/{content}"), content),
             "empty_choices": {**_completion("", content), "choices": []},
