@@ -156,7 +156,7 @@ class InterestParameters(Parameters):
     window_hours: float = Field(24, gt=0, description="age limit of in-network posts")
     pool_size: int = Field(10_000, ge=1, description="out-of-network posts kept by recency and fame")
     exploration_share: float = Field(
-        0.1, ge=0, le=1, description="further posts drawn from the rest, as a share of pool_size"
+        0.05, ge=0, le=1, description="further posts drawn from the rest, as a share of pool_size"
     )
 
 

@@ -45,14 +45,13 @@ def _holds(values: I32, low: int, high: int, wanted: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _allowed(
-    i: int, author: int, root_author: int, root: int, own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool
+    author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool
 ) -> bool:
-    if author == own[i] or root_author == own[i]:
+    if author == me or root_author == me:
         return False
-    low, high = mute_ptr[i], mute_ptr[i + 1]
     if low < high and (_holds(mutes, low, high, author) or _holds(mutes, low, high, root_author)):
         return False
-    return bool(_holds(seen[i], 0, seen.shape[1], root) == want_seen)
+    return bool(_holds(seen, 0, len(seen), root) == want_seen)
 
 
 @njit(cache=True, nogil=True)
@@ -103,6 +102,8 @@ def walk(
     """
     width = posts.shape[1]
     for i in range(len(own)):
+        roots_i, seen_i = roots[i], seen[i]
+        me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
         count = 0
         ended[i] = True
         for r in range(len(row_post)):
@@ -112,10 +113,10 @@ def walk(
             root = row_root[r]
             taken = False
             for j in range(count):
-                if roots[i, j] == root:
+                if roots_i[j] == root:
                     taken = True
                     break
-            if taken or not _allowed(i, row_author[r], row_root_author[r], root, own, mute_ptr, mutes, seen, want_seen):
+            if taken or not _allowed(row_author[r], row_root_author[r], root, me, mutes, low, high, seen_i, want_seen):
                 continue
             posts[i, count], roots[i, count], scores[i, count] = row_post[r], root, row_score[r]
             count += 1
@@ -132,16 +133,18 @@ def followed(
     """Fill each list with the best rows of followed authors; an author's rows stand by falling score."""
     width = posts.shape[1]
     for i in range(len(own)):
+        posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
+        me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
         count = 0
         for f in range(follow_ptr[i], follow_ptr[i + 1]):
             author = follows[f]
             for r in range(author_ptr[author], author_ptr[author + 1]):
-                if count == width and row_score[r] < scores[i, width - 1]:
+                if count == width and row_score[r] < scores_i[width - 1]:
                     break
-                if _allowed(i, author, row_root_author[r], row_root[r], own, mute_ptr, mutes, seen, want_seen):
+                if _allowed(author, row_root_author[r], row_root[r], me, mutes, low, high, seen_i, want_seen):
                     count = _place(
                         row_post[r], row_root[r], row_score[r], row_tie[r],
-                        count, posts[i], roots[i], scores[i], ties[i],
+                        count, posts_i, roots_i, scores_i, ties_i,
                     )  # fmt: skip
         counts[i] = count
 
@@ -162,6 +165,8 @@ def similar(
     width = posts.shape[1]
     texts = dots.shape[1]
     for i in range(len(own)):
+        posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
+        me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
         count = 0
         threshold = 5e-324  # the smallest positive number: scores of zero leave
         for start in range(0, texts, _BLOCK):
@@ -181,19 +186,19 @@ def similar(
                     if score < threshold:
                         break
                     if count == width and not _before(
-                        score, row_tie[r], row_post[r], scores[i, width - 1], ties[i, width - 1], posts[i, width - 1]
+                        score, row_tie[r], row_post[r], scores_i[width - 1], ties_i[width - 1], posts_i[width - 1]
                     ):
                         continue
                     author = row_author[r]
                     if _holds(follows, follow_ptr[i], follow_ptr[i + 1], author):
                         continue
-                    if _allowed(i, author, row_root_author[r], row_root[r], own, mute_ptr, mutes, seen, want_seen):
+                    if _allowed(author, row_root_author[r], row_root[r], me, mutes, low, high, seen_i, want_seen):
                         count = _place(
                             row_post[r], row_root[r], score, row_tie[r],
-                            count, posts[i], roots[i], scores[i], ties[i],
+                            count, posts_i, roots_i, scores_i, ties_i,
                         )  # fmt: skip
                         if count == width:
-                            threshold = scores[i, width - 1]
+                            threshold = scores_i[width - 1]
         counts[i] = count
 
 
@@ -214,6 +219,8 @@ def co_engaged(
     times = np.zeros(len(item_post), np.int64)
     touched = np.empty(len(item_post), np.int64)
     for i in range(len(own)):
+        posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
+        me_i, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
         many = 0
         for a in range(mine.shape[1]):
             item = mine[i, a]
@@ -237,13 +244,13 @@ def co_engaged(
             item = touched[a]
             score = times[item] * item_weight[item]
             times[item] = 0
-            if score <= 0.0 or (count == width and score < scores[i, width - 1]):
+            if score <= 0.0 or (count == width and score < scores_i[width - 1]):
                 continue
             author = item_author[item]
-            if _allowed(i, author, author, item_post[item], own, mute_ptr, mutes, seen, want_seen):
+            if _allowed(author, author, item_post[item], me_i, mutes, low, high, seen_i, want_seen):
                 count = _place(
                     item_post[item], item_post[item], score, item_tie[item],
-                    count, posts[i], roots[i], scores[i], ties[i],
+                    count, posts_i, roots_i, scores_i, ties_i,
                 )  # fmt: skip
         counts[i] = count
 
