@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
 from oasis.runs.blocks import read_marks, read_recorded
-from oasis.runs.directory import INITIAL
+from oasis.runs.directory import INITIAL, WORLD_TABLES
 from oasis.runs.manifest import Manifest
 from oasis.runs.process import ProcessState, process_state
 from oasis.runs.recorder import METRICS
@@ -130,8 +130,21 @@ class Run:
         frame: pl.LazyFrame = getattr(self, name)
         return frame
 
+    def check(self) -> None:
+        """Look at every table's files without reading their rows.
+
+        Raises
+        ------
+        RunDirectoryError
+            If one is missing or damaged.
+        """
+        for name in (*STEP_TABLES, *WORLD_TABLES, "metrics"):
+            self.table(name)
+
     def _recorded(self, name: str) -> pl.LazyFrame:
         files, rest = read_recorded(self.path, name)
+        if self.ended:
+            _check_complete(self.path / name, files, self.manifest.steps_done)
         parts = []
         if files:
             parts.append(_scan(files))
@@ -200,6 +213,18 @@ def posts_so_far(before: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
             raise RunDirectoryError("the posts of this run are damaged: their parents form a circle")
         root[open_] = above
     return rows.with_columns(root_id=pl.Series(root, dtype=pl.Int32)).lazy()
+
+
+def _check_complete(folder: Path, files: Sequence[Path], steps: int) -> None:
+    following = 1
+    for file in files:
+        first, _, last = file.stem.partition("-")
+        if last.isdigit():
+            if int(first) != following:
+                raise RunDirectoryError(f"{folder}: the file with step {following} is missing")
+            following = int(last) + 1
+    if following != steps + 1:
+        raise RunDirectoryError(f"{folder}: the file with step {following} is missing; the run has {steps} steps")
 
 
 def _scan(files: Sequence[Path]) -> pl.LazyFrame:

@@ -76,6 +76,7 @@ def summarise(run: Run, top_cascades: int = 10) -> Summary:
     RunDirectoryError
         If a file is missing or damaged.
     """
+    run.check()
     manifest = run.manifest
     counts = action_counts(run)
     outside = pl.col("outside")

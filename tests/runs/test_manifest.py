@@ -35,7 +35,14 @@ def test_names_that_scripts_rely_on(tmp_path):
         "files",
         "refused_rows",
     ]
-    assert list(manifest["coverage"]) == ["registered", "active", "decisions", "decided_by", "llm_failed", "llm_invalid"]
+    assert list(manifest["coverage"]) == [
+        "registered",
+        "active",
+        "decisions",
+        "decided_by",
+        "llm_failed",
+        "llm_invalid",
+    ]
     assert list(manifest["tokens"]) == ["input", "cached", "output"]
     assert manifest["status"] == "done"
     assert manifest["steps_done"] == manifest["steps_planned"] == 6

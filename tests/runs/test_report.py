@@ -1,0 +1,120 @@
+"""The report: self-contained, loud when it must be, and deaf to what is in the texts."""
+
+import re
+import struct
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from oasis.runs import open_run
+from oasis.runs.figure_data import activity, exposure, figure_data, followers
+from oasis.runs.report import write_report
+from oasis.testing.runs import HOSTILE, MadeUpRun
+
+
+class Page(HTMLParser):
+    """Collects elements and text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    made = MadeUpRun(tmp_path_factory.mktemp("report") / "run", steps=8, hostile=True)
+    made.directory.update(
+        name=HOSTILE[0],
+        refused_rows=[{"row": 4, "reason": HOSTILE[1], "username": "a_real_handle"}],
+        message=HOSTILE[0],
+    )
+    return made.finish("stopped" if False else "done", top_cascades=100)
+
+
+def test_hostile_text_is_text(hostile):
+    html = (hostile / "report.html").read_text("utf-8")
+    page = Page(html)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "iframe", "object", "embed", "form", "link", "base"}
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert all(a.get("src", "data:").startswith("data:image/png;base64,") or tag != "img" for a in [attributes])
+    text = "".join(page.text)
+    assert "<script>alert('run me')</script>" in text  # shown as it is, not swallowed
+    assert "{{ 7 * 7 }}" in text
+    assert "a_real_handle" not in html
+    assert "user_" not in html
+
+
+def test_nothing_is_loaded_and_scripts_are_forbidden(hostile):
+    html = (hostile / "report.html").read_text("utf-8")
+    page = Page(html)
+    (policy,) = [a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+    assert not re.findall(r"(?:src|href|url\()\s*=?\s*[\"']?https?:", html)
+
+
+def test_coverage_comes_first(hostile):
+    headings = re.findall(r"<h2>(.*?)</h2>", (hostile / "report.html").read_text("utf-8"))
+    assert headings[:2] == ["Decision coverage", "Cost"]
+
+
+@pytest.mark.parametrize(("status", "words"), [("stopped", "This run was stopped"), ("failed", "This run failed")])
+def test_an_early_end_is_at_the_top(tmp_path, status, words):
+    path = MadeUpRun(tmp_path / "run").record(2).finish(status, message="9 of 10 decisions <failed>")
+    html = (path / "report.html").read_text("utf-8")
+    banner = html[html.index('<div class="banner"') :]
+    assert words in banner[:200]
+    assert "9 of 10 decisions &lt;failed&gt;" in banner
+    assert html.index('<div class="banner"') < html.index("<h2>")
+
+
+def test_a_finished_run_has_no_banner(tmp_path):
+    path = MadeUpRun(tmp_path / "run").finish()
+    assert '<div class="banner"' not in (path / "report.html").read_text("utf-8")
+
+
+def test_a_run_of_nothing_has_a_report(tmp_path):
+    path = MadeUpRun(tmp_path / "run").finish("failed", message="no step")
+    assert "of\n6 steps" in (path / "report.html").read_text("utf-8")
+
+
+def test_a_killed_run_can_be_reported(tmp_path):
+    made = MadeUpRun(tmp_path / "run").record(3)
+    write_report(made.path)
+    assert "has not ended" in (made.path / "report.html").read_text("utf-8")
+    made.recorder.close()
+
+
+def test_figures_are_pictures_with_their_data(hostile):
+    names = {"overview", *figure_data(open_run(hostile))}
+    assert {f.stem for f in (hostile / "figures").glob("*.png")} == names
+    for name in names:
+        head = (hostile / "figures" / f"{name}.png").read_bytes()[:24]
+        assert head[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = struct.unpack(">II", head[16:])
+        assert width > 800
+        assert height > 400
+    assert pl.read_parquet(hostile / "figures" / "activity.parquet").equals(activity(open_run(hostile)))
+
+
+def test_figure_data_by_hand(tmp_path):
+    run = open_run(MadeUpRun(tmp_path / "run", steps=8).finish(report=False))
+    table = activity(run)
+    counted = run.events.filter((pl.col("outcome") == "accepted") & (pl.col("action") != "do_nothing"))
+    hours = 8 * 3 / 60
+    assert table["per_hour"].sum() * hours / 8 == pytest.approx(counted.select(pl.len()).collect().item())
+    shares = exposure(run)
+    assert (shares["posts"][0], shares["impressions"][0]) == (0, 0)
+    assert (shares["posts"][-1], shares["impressions"][-1]) == (1, 1)
+    assert 0 < shares["gini"][0] < 1
+    assert followers(run).to_dicts() == [{"followers": 1, "share": 1.0}]
