@@ -176,7 +176,7 @@ class Client:
             # The transport keeps the time-out; the client's own is for one that does not.
             async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
                 reply = _clean(await endpoint.transport.send(prompt, self._config.timeout_s))
-            self._pool.succeeded(endpoint)
+            self._pool.succeeded(endpoint, started)
             settled = True
         except TimeoutError:
             error = TransportError("timeout", f"no answer within {self._config.timeout_s:g} s")

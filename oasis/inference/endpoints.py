@@ -1,6 +1,8 @@
 """Which endpoint takes the next request: the one with the fewest in flight whose circuit is closed.
 
-Concurrency adapts per endpoint by additive increase and multiplicative decrease (Chiu and Jain 1989, as TCP does).
+Concurrency adapts per endpoint as TCP's window does (slow start, then additive increase and multiplicative decrease;
+Chiu and Jain 1989, RFC 5681): a server that refuses, times out, or takes more than half of the time-out gets fewer
+requests at once, so one with a single slot is not sent more than it can answer in time.
 A circuit opens after `FAILURES_TO_OPEN` failures without a success between them (`UNREACHED_TO_OPEN` at an address
 that never spoke), is probed with one request at a time after a cool-down that doubles, and closes on a success
 (the circuit breaker of Nygard, *Release It!*, 2007). An endpoint is dead when its key, address or model is wrong,
@@ -26,8 +28,12 @@ COOL_DOWN_S = 0.25
 LONGEST_COOL_DOWN_S = 30.0
 PROBES_BEFORE_GIVING_UP = 2
 """Failed probes after which an endpoint that never answered is dead: about 0.75 s with `COOL_DOWN_S`."""
+FIRST_LIMIT = 16
+"""Requests in flight to begin with; doubles each round trip until the first sign of overload. Assumed."""
 DECREASE = 0.7
-"""Factor on an endpoint's limit when it is overloaded or times out (CUBIC's, RFC 9438)."""
+"""Factor on what is in flight when an endpoint is overloaded or slow (CUBIC's, RFC 9438)."""
+SLOW_SHARE = 0.5
+"""An answer that took this share of the time-out is a sign of overload; below half of it, of room for more."""
 
 
 @dataclass
@@ -50,6 +56,17 @@ class Endpoint:
     dead: bool = False
     last_error: str = "never asked"
     last_decrease: float = float("-inf")
+
+    def grow(self) -> None:
+        """Allow more in flight: one per answer before the first overload, then one per round trip."""
+        first = self.last_decrease == float("-inf")
+        self.limit = min(float(self.most), self.limit + (1.0 if first else 1.0 / self.limit))
+
+    def shrink(self, started: float, now: float) -> None:
+        """Allow less in flight; once per round trip, for requests sent before the last time say nothing new."""
+        if started >= self.last_decrease:
+            self.limit = max(1.0, DECREASE * min(self.limit, self.in_flight + 1.0))
+            self.last_decrease = now
 
     def free(self, now: float) -> bool:
         """Return whether a request may be sent now."""
@@ -80,7 +97,7 @@ class EndpointPool:
         self.endpoints = []
         for transport in transports:
             most = min(concurrency, transport.most_in_flight or concurrency)
-            self.endpoints.append(Endpoint(transport, float(most), most))
+            self.endpoints.append(Endpoint(transport, float(min(most, FIRST_LIMIT)), most))
         self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -110,14 +127,18 @@ class EndpointPool:
                     return chosen
             await self._wait(min((e.probe_at - now for e in alive if e.opened and not e.probing), default=None))
 
-    def succeeded(self, endpoint: Endpoint) -> None:
-        """Release an endpoint that answered."""
+    def succeeded(self, endpoint: Endpoint, started: float) -> None:
+        """Release an endpoint that answered a request sent at `started`."""
+        now = self._clock()
         endpoint.in_flight -= 1
         endpoint.reached = endpoint.answered = True
         endpoint.opened = endpoint.probing = False
         endpoint.failures = endpoint.probes_failed = 0
-        endpoint.last_success = self._clock()
-        endpoint.limit = min(float(endpoint.most), endpoint.limit + 1.0 / endpoint.limit)
+        endpoint.last_success = now
+        if now - started > SLOW_SHARE * self._timeout_s:
+            endpoint.shrink(started, now)
+        elif now - started < 0.5 * SLOW_SHARE * self._timeout_s:
+            endpoint.grow()
         self._wake()
 
     def failed(self, endpoint: Endpoint, error: TransportError, started: float) -> None:
@@ -126,9 +147,8 @@ class EndpointPool:
         endpoint.last_error = str(error)
         now = self._clock()
         endpoint.reached |= error.kind not in ("connection", "timeout")
-        if error.kind in ("overloaded", "timeout") and started >= endpoint.last_decrease:
-            # Once per round trip: requests sent before the last decrease say nothing new.
-            endpoint.limit, endpoint.last_decrease = max(1.0, endpoint.limit * DECREASE), now
+        if error.kind in ("overloaded", "timeout"):
+            endpoint.shrink(started, now)
         if error.kind == "denied" and not endpoint.answered:
             endpoint.dead = True
         elif error.kind in ("overloaded", "malformed", "refused"):

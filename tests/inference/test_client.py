@@ -118,9 +118,24 @@ async def test_concurrency_falls_while_the_server_is_overloaded_and_grows_again(
     await client.complete([request(i) for i in range(6)])
     (endpoint,) = client._pool.endpoints
     low = endpoint.limit
-    assert low < 32
+    assert low < 16
     await client.complete([request(i) for i in range(200)])
     assert endpoint.limit > low
+
+
+async def test_a_server_with_one_slot_is_not_sent_more_than_it_answers_in_time() -> None:
+    slot = asyncio.Semaphore(1)
+
+    async def one_at_a_time(prompt: Prompt) -> str:
+        async with slot:
+            await asyncio.sleep(0.01)
+        return obedient(prompt)
+
+    client = Client([MockTransport(one_at_a_time)], LLMConfig(model="m", concurrency=64, timeout_s=0.3))
+    done = await client.complete([request(i) for i in range(150)])
+    assert {c.status for c in done} == {"ok"}
+    assert client.usage.failed == 0
+    assert client._pool.endpoints[0].limit < 30
 
 
 async def test_requests_go_to_the_endpoint_with_the_fewest_in_flight() -> None:
