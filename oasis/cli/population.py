@@ -1,0 +1,95 @@
+"""``oasis population``: make, convert and look at populations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from oasis.errors import ScenarioError
+from oasis.population import SOURCES, Population, describe, load_population
+from oasis.population.parquet import write_parquet
+
+__all__ = ["population"]
+
+_FILES = [source for source in SOURCES if source != "generate"]
+
+
+@click.group()
+def population() -> None:
+    """Make, convert and look at populations."""
+
+
+@population.command()
+@click.option("--agents", type=click.IntRange(1), required=True, help="How many agents.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws.")
+@click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter, e.g. homophily=0.8.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Generate a population and write it as Parquet."""
+    further = dict(_setting(setting) for setting in settings)
+    _write(load_population("generate", agents=agents, seed=seed, mean_active=mean_active, **further), out, as_json)
+
+
+@population.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--source", type=click.Choice(_FILES), required=True, help="Format of the file.")
+@click.option("--activity-path", type=click.Path(path_type=Path), help="CSV with activity counts, for x-csv.")
+@click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+def import_(path: Path, source: str, activity_path: Path | None, mean_active: float, out: Path, as_json: bool) -> None:
+    """Read a population from PATH and write it as Parquet."""
+    found = load_population(source, path, activity_path=activity_path, mean_active=mean_active)
+    _write(found, out, as_json)
+
+
+@population.command("describe")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--source", type=click.Choice(_FILES), help="Format [default: by the file's name].")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def describe_(path: Path, source: str | None, as_json: bool) -> None:
+    """Say what a population is like: size, degrees, reciprocity, homophily, activity, what was refused."""
+    by_name = {".csv": "x-csv", ".json": "reddit-json"}.get(path.suffix.lower(), "parquet")
+    _show(load_population(source or by_name, path), as_json)
+
+
+def _setting(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ScenarioError(f"--set {setting}: must be KEY=VALUE, e.g. --set homophily=0.8")
+    try:
+        return key.strip(), json.loads(text)
+    except ValueError:
+        return key.strip(), text
+
+
+def _write(found: Population, out: Path, as_json: bool) -> None:
+    write_parquet(found, out)
+    _show(found, as_json)
+    click.echo(f"written to {out}", err=True)
+
+
+def _show(found: Population, as_json: bool) -> None:
+    facts = describe(found)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        table.add_row(key.replace("_", " "), _plain(value))
+    Console().print(table)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{reason}: {count}" for reason, count in value.items()) or "none"
+    return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"

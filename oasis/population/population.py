@@ -1,0 +1,164 @@
+"""A population as columns, and how it becomes the first state of a world.
+
+Axes: ``n`` agents, ``e`` follow edges, ``p`` posts that exist before step 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from oasis.randomness import Lane, agent_keys, derive_keys
+from oasis.world.world import World
+
+__all__ = ["HistoryPosts", "Population"]
+
+I32 = npt.NDArray[np.int32]
+
+
+@dataclass
+class HistoryPosts:
+    """Posts that exist before step 1; of one author the later row is the later post.
+
+    Attributes
+    ----------
+    author : ndarray, shape (p,), int32
+    text, topic, community : pyarrow.LargeStringArray, length p
+        `topic` and `community` are null for none.
+    likes, dislikes : ndarray, shape (p,), int32
+        Votes from before the run.
+    veracity : ndarray, shape (p,), int8
+        1 true, 0 false, -1 unknown.
+    """
+
+    author: I32
+    text: pa.LargeStringArray
+    topic: pa.LargeStringArray
+    community: pa.LargeStringArray
+    likes: I32
+    dislikes: I32
+    veracity: npt.NDArray[np.int8]
+
+    @classmethod
+    def build(cls, author: npt.ArrayLike, text: pa.LargeStringArray, topic: pa.LargeStringArray | None = None) -> Self:
+        """Return posts without votes, communities and veracity."""
+        authors = np.asarray(author, np.int32)
+        p = len(authors)
+        nothing = pa.nulls(p, pa.large_string())
+        zeros = np.zeros(p, np.int32)
+        unknown = np.full(p, -1, np.int8)
+        return cls(authors, text, nothing if topic is None else topic, nothing, zeros, zeros.copy(), unknown)
+
+    def join(self, later: Self) -> Self:
+        """Return these posts and then `later` ones."""
+        columns = []
+        for column in fields(self):
+            pair = [getattr(self, column.name), getattr(later, column.name)]
+            columns.append(np.concatenate(pair) if isinstance(pair[0], np.ndarray) else pa.concat_arrays(pair))
+        return type(self)(*columns)
+
+    def __len__(self) -> int:
+        return len(self.author)
+
+
+@dataclass
+class Population:
+    """Agents, whom they follow, and what they have posted.
+
+    Attributes
+    ----------
+    username, name, bio, persona, group : pyarrow.LargeStringArray, length n
+        Null for none.
+    activity : ndarray, shape (n, 24), float32
+        Probability of acting in one step of each UTC hour.
+    stance : ndarray, shape (n,), float32
+        In [-1, 1]; NaN for none.
+    base_followers : ndarray, shape (n,), int32
+        Followers from outside the population.
+    follower, followee : ndarray, shape (e,), int32
+        Distinct edges without self-follows.
+    posts : HistoryPosts
+    attributes : pyarrow.Table, n rows
+        Further columns (age, country, interests ...).
+    refused_rows : list of dict
+        What was left out, each with its place and reason.
+    """
+
+    username: pa.LargeStringArray
+    name: pa.LargeStringArray
+    bio: pa.LargeStringArray
+    persona: pa.LargeStringArray
+    group: pa.LargeStringArray
+    activity: npt.NDArray[np.float32]
+    stance: npt.NDArray[np.float32]
+    base_followers: I32
+    follower: I32
+    followee: I32
+    posts: HistoryPosts
+    attributes: pa.Table
+    refused_rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.username)
+
+    @property
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """Stable keys: an agent's origin is its row in the source."""
+        return agent_keys(np.arange(len(self)))
+
+    def install(self, world: World) -> None:
+        """Fill an empty world: agents, follows, history posts with their counts, attributes."""
+        n, texts = len(self), world.texts
+        world.add_users(
+            n,
+            key=self.keys,
+            username=texts.append(self.username),
+            name=texts.append(self.name),
+            bio=texts.append(self.bio),
+            persona=texts.append(self.persona),
+            group=texts.intern_all(self.group),
+            stance=self.stance,
+            activity=self.activity,
+            base_followers=self.base_followers,
+            followers=np.bincount(self.followee, minlength=n),
+            following=np.bincount(self.follower, minlength=n),
+        )
+        world.follows.set_edges(n, self.follower, self.followee)
+        world.attributes = self.attributes
+        self._install_posts(world)
+
+    def _install_posts(self, world: World) -> None:
+        posts, users = self.posts, world.users
+        author, p = posts.author, len(posts)
+        order = np.argsort(author, kind="stable")
+        same = author[order][1:] == author[order][:-1]
+        previous = np.full(p, -1, np.int32)
+        previous[order[1:][same]] = order[:-1][same]
+        begins = np.flatnonzero(np.r_[True, ~same]) if p else np.empty(0, np.int64)
+        rank = np.empty(p, np.int64)
+        rank[order] = np.arange(p) - np.repeat(begins, np.diff(np.r_[begins, p]))
+        names = list(dict.fromkeys(c for c in posts.community.to_pylist() if c is not None))
+        if names:
+            world.communities.append(len(names), name=world.texts.intern_all(names))
+        number = {name: i for i, name in enumerate(names)}
+        community = [number.get(c, -1) for c in posts.community.to_pylist()] if names else -1
+        ids = np.arange(p, dtype=np.int32)
+        world.posts.append(
+            p,
+            key=derive_keys(users["key"][author], 0, Lane.HISTORY, rank),
+            author=author,
+            root=ids,
+            text=world.texts.append(posts.text),
+            topic=world.texts.intern_all(posts.topic),
+            community=community,
+            base_likes=posts.likes,
+            base_dislikes=posts.dislikes,
+            veracity=posts.veracity,
+            previous_by_author=previous,
+        )
+        users["posts"][:] = np.bincount(author, minlength=len(users))
+        users["last_post"][author] = ids  # rows of one author are in order: the last one stays

@@ -1,0 +1,114 @@
+"""Reddit personas as JSON, in the reference's format: a list of objects, one per user."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from oasis.errors import PopulationError
+from oasis.population.activity import constant_activity
+from oasis.population.population import HistoryPosts, Population
+
+__all__ = ["Persona", "read_reddit_json"]
+
+
+class Persona(BaseModel):
+    """One user of the file; other keys are left alone."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+
+    username: str
+    realname: str | None = None
+    bio: str | None = None
+    persona: str | None = None
+    age: int | None = None
+    gender: str | None = None
+    mbti: str | None = None
+    country: str | None = None
+    profession: str | None = None
+    interested_topics: list[str] = []
+
+
+def read_reddit_json(path: Path, mean_active: float) -> Population:
+    """Read personas; usernames are unique, agents are numbered by their place.
+
+    Raises
+    ------
+    PopulationError
+        Naming file, place and key.
+    """
+    personas = [_persona(path, i, value) for i, value in enumerate(_values(path))]
+    first: dict[str, int] = {}
+    for i, persona in enumerate(personas):
+        if not persona.username.strip():
+            raise PopulationError(f"{path}, user {i}: username is empty")
+        if persona.username in first:
+            raise PopulationError(
+                f"{path}, user {i}: username {persona.username!r} is that of user {first[persona.username]} too; "
+                "usernames must be unique"
+            )
+        first[persona.username] = i
+
+    def texts(key: str) -> pa.LargeStringArray:
+        values = [getattr(p, key) or None for p in personas]
+        return pa.array(values, pa.large_string())
+
+    n = len(personas)
+    none = np.empty(0, np.int32)
+    return Population(
+        username=texts("username"),
+        name=texts("realname"),
+        bio=texts("bio"),
+        persona=texts("persona"),
+        group=pa.nulls(n, pa.large_string()),
+        activity=constant_activity(n, mean_active),
+        stance=np.full(n, np.nan, np.float32),
+        base_followers=np.zeros(n, np.int32),
+        follower=none,
+        followee=none.copy(),
+        posts=HistoryPosts.build(none, pa.nulls(0, pa.large_string())),
+        attributes=pa.table(
+            {
+                "age": pa.array([p.age for p in personas], pa.int32()),
+                **{key: texts(key) for key in ("gender", "mbti", "country", "profession")},
+                "interested_topics": pa.array([p.interested_topics for p in personas], pa.list_(pa.large_string())),
+            }
+        ),
+    )
+
+
+def _values(path: Path) -> list[Any]:
+    try:
+        values = json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise PopulationError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise PopulationError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise PopulationError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise PopulationError(f"{path}: not a list of users: nested too deeply") from None
+    except OSError as error:
+        raise PopulationError(f"{path}: cannot be read: {error.strerror}") from None
+    if not isinstance(values, list):
+        raise PopulationError(f"{path}: must be a list of users, got a {type(values).__name__}")
+    if not values:
+        raise PopulationError(f"{path}: has no users; a population needs at least one")
+    return values
+
+
+def _persona(path: Path, number: int, value: Any) -> Persona:
+    if not isinstance(value, dict):
+        raise PopulationError(f"{path}, user {number}: must be an object with a username, got {value!r:.80}")
+    value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))  # no lone surrogates
+    try:
+        return Persona.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise PopulationError(f"{path}, user {number}: {key}: {problem['msg']}, got {problem['input']!r:.80}") from None
