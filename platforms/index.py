@@ -11,8 +11,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from oasis.randomness import text_key
-
 __all__ = ["CANDIDATES_PER_WORD", "WordIndex", "words_of"]
 
 I64 = npt.NDArray[np.int64]
@@ -41,15 +39,12 @@ class WordIndex:
     def append(self, texts: pa.LargeStringArray) -> None:
         """Add documents; null is a document without words."""
         start, self._length = self._length, self._length + len(texts)
-        frame = pl.DataFrame({"words": pl.Series(pl.from_arrow(texts), dtype=pl.String)})
-        frame = frame.with_row_index("document").with_columns(pl.col("words").str.to_lowercase().str.extract_all(_WORD))
-        frame = frame.explode("words").drop_nulls().unique(maintain_order=True)
+        words = pl.Series("word", pl.from_arrow(texts), dtype=pl.String).str.to_lowercase().str.extract_all(_WORD)
+        frame = pl.DataFrame({"document": np.arange(start, self._length, dtype=np.int32), "word": words})
+        frame = frame.explode("word").drop_nulls().with_columns(_hash(pl.col("word"))).unique(maintain_order=True)
         if not frame.height:
             return
-        coded = pa.array(frame["words"].to_arrow()).dictionary_encode()
-        hashes = np.array([text_key(word) for word in coded.dictionary.to_pylist()], np.uint64)
-        word = hashes[coded.indices.to_numpy()]
-        document = frame["document"].to_numpy().astype(np.int32) + np.int32(start)
+        word, document = frame["word"].to_numpy(), frame["document"].to_numpy()
         self._runs.append(_sorted(word, document))
         while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
             (a, b), (c, d) = self._runs[-2:]
@@ -57,7 +52,7 @@ class WordIndex:
 
     def match(self, words: tuple[str, ...]) -> tuple[I64, I64]:
         """Return (documents, how many of the words each holds): the newest ones of each word, sorted by document."""
-        hashes = [text_key(word) for word in words]
+        hashes = pl.Series("word", words, dtype=pl.String).to_frame().select(_hash(pl.col("word")))["word"].to_numpy()
         found = [self._newest(key) for key in hashes]
         documents = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
         held = np.zeros(len(documents), np.int64)
@@ -83,8 +78,13 @@ class WordIndex:
         return np.concatenate([np.empty(0, np.int64), *found])
 
 
+def _hash(words: pl.Expr) -> pl.Expr:
+    return words.hash(0)  # lives and dies with the process, so it need not be the same in another
+
+
 def _sorted(
     word: npt.NDArray[np.uint64], document: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-    order = np.lexsort((document, word))
+    """Sort postings by (word, document); documents ascend on their way in, so a stable sort by word is enough."""
+    order = np.argsort(word, kind="stable")  # timsort: merging two sorted runs takes linear time
     return word[order], document[order]

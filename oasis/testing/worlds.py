@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ def small_world(
 
 def frozen_lengths(world: World) -> dict[str, int]:
     """Return the number of rows of each store, as a step context carries them."""
-    return {name: len(store) for name, store in world.stores.items() if hasattr(store, "__len__")}
+    return {name: len(store) for name, store in world.stores.items() if isinstance(store, Sized)}
 
 
 def step_context(
@@ -108,8 +108,8 @@ def _add_follows(world: World, agents: int, edges: int, dice: _Dice) -> None:
         return
     a, b = dice.below(agents, edges), dice.below(agents, edges)
     keys = np.unique((a << 32 | b)[a != b])
-    a, b = (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
-    world.follows.set_edges(agents, a, b)
+    a, b = keys >> 32, keys & 0xFFFFFFFF
+    world.follows.set_edges(agents, a.astype(np.int32), b.astype(np.int32))
     world.users["following"][:] = np.bincount(a, minlength=agents)
     world.users["followers"][:] = np.bincount(b, minlength=agents)
 
