@@ -180,6 +180,8 @@ class PolicyTests:
             TargetKind.POST: len(world.posts),
             TargetKind.COMMENT: len(world.comments),
             TargetKind.USER: len(world.users),
+            TargetKind.GROUP: len(world.groups),
+            TargetKind.PRODUCT: len(world.products),
         }
         has_text = (actions.text_id >= 0) | actions.content.is_valid().to_numpy(zero_copy_only=False)
         for action in set(actions.action.tolist()):
