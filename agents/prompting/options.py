@@ -46,6 +46,10 @@ DESCRIPTIONS: Mapping[Action, tuple[str, str]] = {
 """Of each action: the key of its target, and what it does, in the words of prompts."""
 
 
+_ALONE = READ_ACTIONS | {Action.DO_NOTHING}
+"""Actions that are an answer by themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One action that a model chose, checked: `target` and `arg` are ids, -1 for none."""
@@ -105,18 +109,21 @@ class Options:
     ) -> None:
         self._post_of, self._max_actions, self._max_content = post_of, max_actions, max_content
         self.targets = {action: tuple(targets[action]) for action in sorted(targets)}
-        self._acts = _forms({a: ids for a, ids in self.targets.items() if a not in READ_ACTIONS})
+        self._acts = _forms({a: ids for a, ids in self.targets.items() if a not in _ALONE})
         if Action.CREATE_COMMENT in self.targets and post_of:
             self._acts.append(_Form((Action.CREATE_COMMENT,), "comment_id", tuple(sorted(post_of)), True))
-        self._reads = _forms({a: ids for a, ids in self.targets.items() if a in READ_ACTIONS})
+        self._alone = _forms({a: ids for a, ids in self.targets.items() if a in _ALONE})
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON schema: ``{"actions": [...]}``, either up to `max_actions` actions or one read-only one."""
-        acts = _array([self._object(form) for form in self._acts], self._max_actions)
-        reads = [_array([self._object(form) for form in self._reads], 1)] if self._reads else []
+        """Return the JSON schema: ``{"actions": [...]}``, up to `max_actions` actions, or one that stands alone."""
+        arrays = [
+            _array([self._object(form) for form in forms], most)
+            for forms, most in ((self._acts, self._max_actions), (self._alone, 1))
+            if forms
+        ]
         return {
             "type": "object",
-            "properties": {"actions": {"anyOf": [acts, *reads]} if reads else acts},
+            "properties": {"actions": {"anyOf": arrays} if len(arrays) > 1 else arrays[0]},
             "required": ["actions"],
             "additionalProperties": False,
         }
@@ -139,10 +146,10 @@ class Options:
         if not items:
             raise ValueError("actions: empty; one action is the least, do_nothing counts")
         choices = [self._choice(item) for item in items]
-        if any(choice.action in READ_ACTIONS for choice in choices):
-            if len(choices) > 1:
-                raise ValueError(f"actions: a read-only action must stand alone, got {len(choices)} actions")
-        elif len(choices) > self._max_actions:
+        alone = next((c.action.label for c in choices if c.action in _ALONE), None)
+        if alone is not None and len(choices) > 1:
+            raise ValueError(f"actions: {alone} must stand alone, got {len(choices)} actions")
+        if len(choices) > self._max_actions:
             raise ValueError(f"actions: {len(choices)}, at most {self._max_actions} are allowed")
         return choices
 
@@ -151,7 +158,7 @@ class Options:
         form = next(
             (
                 f
-                for f in [*self._acts, *self._reads]
+                for f in [*self._acts, *self._alone]
                 if name in {a.label for a in f.actions} and (not f.key or getattr(item, f.key) is not None)
             ),
             None,

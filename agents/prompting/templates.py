@@ -46,7 +46,7 @@ def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns:
     return render(
         "rules.j2",
         platform={"x": "X", "reddit": "Reddit"}.get(platform, platform),
-        actions=[line for a, line in lines.items() if a not in READ_ACTIONS],
+        actions=[line for a, line in lines.items() if a not in READ_ACTIONS and a is not Action.DO_NOTHING],
         reads=reads,
         max_actions=max_actions,
         max_turns=max_turns,
