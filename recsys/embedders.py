@@ -53,17 +53,15 @@ class WordLlamaEmbedder:
     Raises
     ------
     PluginError
-        On first use, if the package or its weights are missing. There is no fall-back.
+        If the package or (on first use) its weights are missing. There is no fall-back.
     """
 
     name = "wordllama"
     dimensions = 256
 
-    @cached_property
-    def version(self) -> str:
-        """Package version and scale of quantisation."""
+    def __init__(self) -> None:
         try:
-            return f"{version('wordllama')}/l2_supercat-256/int8x{SCALE}"
+            self.version = f"{version('wordllama')}/l2_supercat-256/int8x{SCALE}"
         except ImportError as error:
             raise self._missing(error) from None
 
@@ -118,11 +116,7 @@ class HashedNgramEmbedder:
     name = "hashed-ngrams"
     dimensions = 256
     shortest, longest = 3, 5
-
-    @property
-    def version(self) -> str:
-        """Version of the hash and scale of quantisation."""
-        return f"1/fnv1a-{self.shortest}-{self.longest}/int8x{SCALE}"
+    version = f"1/fnv1a-3-5/int8x{SCALE}"
 
     def embed(self, texts: pa.LargeStringArray) -> I8:
         """Return int8 vectors, shape (n, 256); zeros for empty texts and nulls."""

@@ -81,9 +81,7 @@ class ActedOn:
         """Return which posts the agents have not acted on."""
         world, roots = frame.world, frame.root[posts]
         acted = np.zeros(len(agents), np.bool_)
-        for relation in (world.post_reactions, world.reposts, self._answered):
+        for relation in (world.post_reactions, world.reposts, world.reports, self._answered):
             if len(relation):
                 acted |= relation.contains(agents, roots)
-        if len(world.reports):  # a report names the version that was shown
-            acted |= world.reports.contains(agents, posts)
         return ~acted

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from oasis.interfaces import StepContext
 from oasis.kernels.csr import in_row, take_rows
 from oasis.kernels.rank import group
+from oasis.world.schemas import KIND_QUOTE
 from oasis.world.world import World
 
 __all__ = ["AgentFrame", "Candidates", "PostFrame"]
@@ -38,7 +39,7 @@ class PostFrame:
         1, or less for demoted posts.
     shown : ndarray, shape (p,), bool
         Whether anybody may be shown this version: neither it nor its root was removed, neither author is banned, and
-        its weight is above 0.
+        its weight is above 0. (The platform has the last word, see `oasis.recsys.filters.Visible`.)
     """
 
     def __init__(self, world: World, ctx: StepContext) -> None:
@@ -54,6 +55,12 @@ class PostFrame:
         banned: Bool = world.users["banned"]
         if banned.any():
             self.shown &= ~banned[self.author] & ~banned[self.root_author]
+            parent: I32 = posts["parent"]
+            nested = np.flatnonzero((parent >= 0) & (parent != self.root))
+            nested = nested[
+                posts["kind"][parent[nested]] == KIND_QUOTE
+            ]  # a quote of a quote shows that one's author too
+            self.shown[nested] &= ~banned[self.author[parent[nested]]]
 
     def __len__(self) -> int:
         return len(self.author)

@@ -48,6 +48,16 @@ class CandidateSource(Protocol):
         ...
 
 
+def _seen_by_its_author(frame: PostFrame, posts: npt.NDArray[np.integer]) -> Bool:
+    """Return whether the platform shows each post's root to anybody at all.
+
+    Asked for the author of the root, who has not muted itself: a list for all agents leaves out only what is hidden
+    from all (for instance what was reported too often); the platform hides the rest from those whom it concerns.
+    """
+    roots = frame.root[posts]
+    return np.asarray(frame.ctx.visible(frame.author[roots], roots), np.bool_)
+
+
 class _Lists:
     """Room for the kernels' results."""
 
@@ -94,8 +104,10 @@ class Everyone:
         length = max(want, _FIRST_PREFIX)
         while True:
             posts, scores = self.top(length)
+            seen = _seen_by_its_author(self.frame, posts)
+            posts, scores = posts[seen], scores[seen]
             _, first = np.unique(self.frame.root[posts], return_index=True)
-            if len(first) >= want or len(posts) >= len(self.rows):
+            if len(first) >= want or len(seen) == len(self.rows):
                 chosen = np.sort(first)[:want]
                 return posts[chosen], scores[chosen]
             length *= _LONGER
@@ -199,6 +211,7 @@ class Drawn:
         """Return one drawn list of distinct roots for everybody."""
         order = self._race(np.zeros(len(self.rows), np.uint64), self.rows).argsort(kind="stable")
         rows = self.rows[order]
+        rows = rows[_seen_by_its_author(self.frame, rows)]
         _, first = np.unique(self.frame.root[rows], return_index=True)
         chosen = rows[np.sort(first)[:want]].astype(np.int32)
         return chosen, np.zeros(len(chosen))

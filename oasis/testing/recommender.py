@@ -108,7 +108,7 @@ def _add_activity(world: World, below) -> None:  # type: ignore[no-untyped-def]
     on = root[below("on", posts, agents)]
     world.comments.append(agents, post=on, author=below("commenter", agents, agents), step=world.step)
     np.add.at(world.posts["comments"], on, 1)
-    world.reports.add(below("reporter", agents, 5), below("reported", posts, 5))
+    world.reports.add(below("reporter", agents, 5), root[below("reported", posts, 5)])
     seen = np.sort(below("viewer", agents, 6 * agents)).astype(np.int32)
     world.seen.push(seen, below("viewed", posts, 6 * agents).astype(np.int32))
 
@@ -182,7 +182,7 @@ class RecommenderTests:
             assert not (author[feeds.post_ids] == agents).any()
             assert not world.post_reactions.contains(agents, roots).any()
             assert not world.reposts.contains(agents, roots).any()
-            assert not world.reports.contains(agents, feeds.post_ids).any()
+            assert not world.reports.contains(agents, roots).any()
             assert not world.mutes.contains(agents, author[feeds.post_ids]).any()
             quotes = np.flatnonzero(kind == KIND_QUOTE)
             on = world.posts["root"][world.comments["post"]]

@@ -1,0 +1,85 @@
+"""Kernels equal their plain versions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oasis.kernels import feeds, rank, tokens
+from oasis.randomness import Draws
+
+NONE = np.empty(0, np.int32)
+
+
+def below(name: str, high: int, count: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
+    return Draws(seed).integers(name, 0, high, np.arange(count, dtype=np.uint64))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_group(labels: list[int]) -> None:
+    rows = np.array(labels, np.int32)
+    indptr, out = np.zeros(11, np.int64), np.empty(len(rows), np.int64)
+    rank.group(rows, indptr, out)
+    wanted = rank.group_numpy(rows, 10)
+    assert np.array_equal(indptr, wanted[0])
+    assert np.array_equal(out, wanted[1])
+
+
+def test_logarithms_are_the_c_librarys() -> None:
+    values = Draws(1).uniform("log", 0, np.arange(5000, dtype=np.uint64)) * 1e6
+    for kernel, plain in ((rank.log, math.log), (rank.log10, math.log10)):
+        out = np.empty(len(values))
+        kernel(values, out)
+        assert out.tolist() == [plain(v) for v in values.tolist()]
+
+
+def test_pool_tokens_is_exact_in_any_order() -> None:
+    table = (
+        Draws(2).uniform("t", 0, np.arange(800, dtype=np.uint64)).astype(np.float16).astype(np.float32).reshape(50, 16)
+    )
+    ids = below("ids", 50, 300, 3).astype(np.int32)
+    offsets = np.array([0, 0, 7, 100, 300], np.int64)
+    out = np.zeros((4, 16))
+    tokens.pool_tokens(table, ids, offsets, out)
+    assert np.array_equal(out, tokens.pool_tokens_numpy(table, ids, offsets))
+    turned = np.zeros((1, 16))
+    tokens.pool_tokens(table, ids[100:300][::-1].copy(), np.array([0, 200]), turned)
+    assert np.array_equal(turned[0], out[3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=20).filter(lambda t: t.isprintable()), min_size=1, max_size=4))
+def test_hash_ngrams(texts: list[str]) -> None:
+    points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    offsets = np.r_[0, np.cumsum([len(t) for t in texts])].astype(np.int64)
+    out = np.zeros((len(texts), 31), np.int64)
+    tokens.hash_ngrams(points, offsets, 2, 4, out)
+    assert np.array_equal(out, [tokens.hash_ngrams_python(t, 2, 4, 31) for t in texts])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lists_are_the_best_distinct_roots(seed: int) -> None:
+    """`followed` over one author's rows, against a sort."""
+    rows, width = int(below("rows", 60, 1, seed)[0]), 1 + seed % 9
+    posts = np.argsort(below("p", 2**40, rows, seed)).astype(np.int32)
+    roots = below("r", 12, rows, seed).astype(np.int32)
+    scores = np.sort(below("s", 5, rows, seed).astype(np.float64))[::-1].copy()
+    ties = below("t", 3, 12, seed).astype(np.uint64)[roots] if rows else np.empty(0, np.uint64)
+    out = np.full((1, width), -1, np.int32)
+    got_roots, got_scores, got_ties = out.copy(), np.zeros((1, width)), np.zeros((1, width), np.uint64)
+    counts = np.zeros(1, np.int64)
+    author = np.ones(rows, np.int32)
+    feeds.followed(
+        np.array([0, 0, rows]), posts, roots, author, author, scores, ties, np.array([0, 1]), np.array([1], np.int32),
+        np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False,
+        out, got_roots, got_scores, got_ties, counts,
+    )  # fmt: skip
+    wanted = feeds.best_numpy(posts, roots, scores, ties, width)
+    assert out[0, : counts[0]].tolist() == posts[wanted].tolist()
+    assert got_scores[0, : counts[0]].tolist() == scores[wanted].tolist()
+    assert (out[0, counts[0] :] == -1).all()
