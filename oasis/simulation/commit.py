@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from oasis.actions import ActionBatch
+from oasis.actions import Action, ActionBatch, TargetKind
 from oasis.interfaces import Applied, Platform, StepContext
 from oasis.world.text import normalise
 from oasis.world.world import World
 
 __all__ = ["commit"]
+
+_MAKES = np.zeros(max(Action) + 1, np.int8)
+"""The kind of thing that each action makes and that can be aimed at."""
+_MAKES[[Action.CREATE_POST, Action.REPOST, Action.QUOTE_POST]] = TargetKind.POST
+_MAKES[Action.CREATE_COMMENT] = TargetKind.COMMENT
+_MAKES[Action.CREATE_GROUP] = TargetKind.GROUP
 
 
 def commit(
@@ -47,6 +53,7 @@ def commit(
     group, rank = np.repeat(np.arange(len(agents)), length)[order], rank[order]
     applied = Applied(np.full(len(batch), -1, np.int16), np.full(len(batch), -1, np.int32))
     created = np.full(len(decided), -1, np.int32)  # by agent and rank: created[first[group] + rank]
+    makes = _MAKES[decided.action]
     starts = np.searchsorted(rank, np.arange(int(rank.max(initial=-1)) + 2))
     for start, end in zip(starts[:-1], starts[1:], strict=True):
         rows = np.arange(start, end)
@@ -55,7 +62,8 @@ def commit(
             wanted = -2 - batch.target_id[own]
             earlier = wanted < rank[own]
             position = first[group[own]] + np.where(earlier, wanted, 0)
-            batch.target_id[own] = np.where(earlier, created[position], -1)
+            fits = earlier & (makes[position] == batch.target_kind[own])  # its own comment 7 is not post 7
+            batch.target_id[own] = np.where(fits, created[position], -1)
         result = platform.apply(world, batch.take(rows), ctx)
         applied.outcome[rows] = result.outcome
         applied.created_id[rows] = result.created_id
