@@ -115,8 +115,7 @@ class Round:
         assert isinstance(store, Table)
         if owner is not None and len(store) > self.lengths[table]:
             late = np.flatnonzero((ids >= self.lengths[table]) & (ids < len(store)))
-            own = ids[late]
-            known[late] = (store[owner][own] == self.agent[rows[late]]) & (store["step"][own] == self.step)
+            known[late] = store[owner][ids[late]] == self.agent[rows[late]]
         return known
 
     def applied(self) -> Applied:
