@@ -4,7 +4,7 @@ from pathlib import Path
 
 from oasis.actions import USER_ACTIONS, Action
 from oasis.agents.choice.model import ChoiceParameters, Model, defaults
-from oasis.agents.choice.rates import expected_rates
+from oasis.agents.choice.rates import REFERENCE_POSTS, expected_rates
 
 DOCS = Path(__file__).parents[2] / "docs" / "choice-model.md"
 X = ("create_post", "repost", "quote_post", "like_post", "create_comment", "follow")
@@ -38,8 +38,8 @@ def coefficients():
 
 
 def rates():
-    x = expected_rates(model("x", X), 10)
-    reddit = expected_rates(model("reddit", REDDIT), 10, comments=3)
+    x = expected_rates(model("x", X), REFERENCE_POSTS["x"], 10)
+    reddit = expected_rates(model("reddit", REDDIT), REFERENCE_POSTS["reddit"], 10, comments=3)
     lines = ["| action | X | Reddit |", "|---|---|---|"]
     for action in sorted({*x, *reddit}):
         cells = [f"{table[action]:.2f}" if action in table else "" for table in (x, reddit)]
@@ -53,7 +53,7 @@ def activity():
         cells = []
         for actions in (X, [a.label for a in USER_ACTIONS]):
             menu = model("x", actions)
-            expected = expected_rates(menu, size)
+            expected = expected_rates(menu, REFERENCE_POSTS["x"], size)
             cells.append(sum(v for a, v in expected.items() if a not in menu.read.actions))
         lines.append(f"| {size} | {cells[0] * size / 1000:.3f} | {cells[1] * size / 1000:.3f} |")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ import pytest
 from oasis.actions import USER_ACTIONS, Action
 from oasis.agents.choice import Choice
 from oasis.agents.choice.model import _ACTIONS, FEATURES, ChoiceParameters, Model, defaults
-from oasis.agents.choice.rates import expected_rates
+from oasis.agents.choice.rates import REFERENCE_POSTS, expected_rates
 from oasis.errors import ScenarioError
 from oasis.interfaces import Feeds, Observations, RowFlag
 from oasis.randomness import Lane, agent_keys, derive_keys
@@ -136,14 +136,12 @@ def test_frequencies_match_the_model():
     policy = Choice.from_parameters({"coefficients": {a: {"intercept": -2.5} for a in _ACTIONS}, "max_actions": 20})
     actions = decide(policy, feeds_of(readers, lists), policy_context(world, allowed=X))
     post = {
-        "interest": 0.0,
-        "in_network": 0.0,
+        "log_author_followers": math.log1p(20),
         "log1p_likes": math.log1p(5),
-        "log1p_reposts": 0.0,
         "log1p_score": math.log1p(5),
         "age": math.log1p(0.05),
     }
-    rates = expected_rates(Model.build("x", X, policy.parameters), k, post=post)
+    rates = expected_rates(Model.build("x", X, policy.parameters), post, k)
     assert set(rates) == set(X) - {Action.DO_NOTHING}
     for action, rate in rates.items():
         expected = rate / 1000 * readers * k
@@ -174,7 +172,7 @@ def test_nothing_is_the_product_over_occasions():
     for seed in range(50):
         actions = decide(policy, feeds_of(1, np.asarray([[0, 1]])), policy_context(world, seed, allowed))
         if actions.action[0] == Action.DO_NOTHING:
-            like, write = math.exp(-4.6), math.exp(-3.48)
+            like, write = math.exp(-4.9), math.exp(-3.48)
             assert actions.probability[0] == pytest.approx((1 / (1 + like)) ** 2 / (1 + write), rel=1e-6)
             return
     pytest.fail("never did nothing")
@@ -221,7 +219,7 @@ def test_activity_does_not_grow_with_the_feed(platform):
     model = Model.build(platform, X, ChoiceParameters())
 
     def per_activation(size):
-        return sum(expected_rates(model, size).values()) * size / 1000
+        return sum(expected_rates(model, REFERENCE_POSTS[platform], size).values()) * size / 1000
 
     assert per_activation(10) < 1
     assert per_activation(20) < 1.11 * per_activation(10)
@@ -244,7 +242,7 @@ def test_more_allowed_actions_do_not_multiply_activity():
     few = Model.build("x", X, ChoiceParameters())
     many = Model.build("x", USER_ACTIONS, ChoiceParameters())
     on_posts = [a for a in (*few.post.actions, *few.author.actions) if a != Action.DO_NOTHING]
-    one, two = expected_rates(few), expected_rates(many)
+    one, two = (expected_rates(model, REFERENCE_POSTS["x"]) for model in (few, many))
     for action in on_posts:
         assert one[action] * 0.99 < two[action] <= one[action]
     total = [sum(v for a, v in r.items() if a not in many.read.actions) for r in (one, two)]
