@@ -1,0 +1,71 @@
+"""Generated populations are seeded and look like social media."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oasis.population import describe, load_population
+from oasis.population.describe import tail_exponent
+from oasis.randomness import Draws, agent_keys
+from oasis.world.world import World
+
+
+def _hash(**keys: object) -> str:
+    world = World()
+    load_population("generate", **keys).install(world)  # type: ignore[arg-type]
+    return world.state_hash()
+
+
+def test_seeded() -> None:
+    assert _hash(agents=300, seed=1) == _hash(agents=300, seed=1)
+    assert _hash(agents=300, seed=1) != _hash(agents=300, seed=2)
+
+
+def test_an_agent_is_the_same_in_a_larger_population() -> None:
+    small, large = load_population("generate", agents=100), load_population("generate", agents=250)
+    assert small.bio.equals(large.bio[:100])
+    assert small.attributes.equals(large.attributes.slice(0, 100))
+    assert small.posts.text.equals(large.posts.text[: len(small.posts)])
+
+
+def test_statistics_are_those_of_social_media() -> None:
+    facts = describe(load_population("generate", agents=20_000, seed=5))
+    assert facts["mean_follows"] == pytest.approx(20, rel=0.2)
+    assert 2.0 < facts["in_degree_exponent"] < 2.9
+    assert facts["same_group"] > 3 * facts["same_group_by_chance"]
+    assert 0.15 < facts["reciprocity"] < 0.35
+    assert 0.65 < facts["top_tenth_activity"] < 0.85
+    assert facts["mean_activity"] == pytest.approx(0.05, abs=1e-4)
+    assert facts["distinct_history_texts"] > 0.95 * facts["history_posts"]
+
+
+@pytest.mark.parametrize("agents", [1, 2, 3])
+def test_tiny_populations(agents: int) -> None:
+    found = load_population("generate", agents=agents)
+    assert np.all(found.follower != found.followee)
+    world = World()
+    found.install(world)
+    assert len(world.users) == agents
+    describe(found)
+
+
+def test_parameters_do_what_they_say() -> None:
+    base = {"agents": 3000, "seed": 2}
+    alone = describe(load_population("generate", **base, homophily=0.0, follow_back=0.0))  # type: ignore[arg-type]
+    alike = describe(load_population("generate", **base, homophily=0.9, follow_back=0.0))  # type: ignore[arg-type]
+    assert alone["same_group"] == pytest.approx(alone["same_group_by_chance"], abs=0.02)
+    assert alike["same_group"] > 0.85
+    nobody = load_population("generate", **base, mean_follows=0)  # type: ignore[arg-type]
+    assert len(nobody.follower) == 0
+    flat = load_population("generate", **base, day_rhythm=0.0, activity_sigma=0.0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(flat.activity, 0.05, rtol=1e-5)
+    silent = load_population("generate", **base, history=0)  # type: ignore[arg-type]
+    assert len(silent.posts) == 0
+
+
+def test_tail_exponent_of_a_known_law() -> None:
+    u = Draws(1).uniform("power law", 0, agent_keys(np.arange(200_000)))
+    degrees = np.floor(10 * u ** (-1 / 1.5) + 0.5).astype(int)  # density exponent 2.5
+    assert tail_exponent(degrees) == pytest.approx(2.5, abs=0.05)
+    assert tail_exponent(np.array([1, 2, 3])) is None
