@@ -135,3 +135,17 @@ def test_logging_is_left_alone() -> None:
     handlers = logging.getLogger().handlers[:]
     WordLlamaEmbedder().embed(arrow(["hello"]))
     assert logging.getLogger().handlers == handlers
+
+
+def test_what_int8_costs() -> None:
+    """The loss that docs/decisions/int8-embeddings.md records, on a smaller sample."""
+    words = "rain coffee match market river music train garden election film recipe software".split()  # noqa: SIM905
+    posts = [f"{a} {verb} {b} in {c}" for a in words for b in words for c in words for verb in ("beats", "follows")]
+    queries = [f"I like {a} and {b}" for a in words for b in words]
+    made = WordLlamaEmbedder()
+    exact = [made.unit_vectors(arrow(list(t))).astype(np.float32) for t in (queries, posts)]
+    small = [made.embed(arrow(list(t))).astype(np.float64) for t in (queries, posts)]
+    small = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in small]
+    best = [np.argsort(-(q @ p.T), axis=1, kind="stable")[:, :10] for q, p in (exact, small)]
+    recall = np.mean([len(np.intersect1d(a, b)) for a, b in zip(*best, strict=True)]) / 10
+    assert 0.93 < recall < 1
