@@ -12,6 +12,7 @@ import numpy as np
 
 from oasis.actions import ActionBatch, Outcome, TargetKind
 from oasis.interfaces import Applied
+from oasis.platforms.texts import SharedTexts
 from oasis.world.table import Table
 from oasis.world.text import normalise_one
 from oasis.world.world import World
@@ -84,14 +85,10 @@ def label(
     for a in arguments:
         text = None if a.label is None else normalise_one(a.label)
         values.append(Outcome.EMPTY_CONTENT if text is not None and not text.strip() else text)
-    interned = {None: -1}
-
-    def code(text: Any) -> int:
-        if text not in interned:
-            interned[text] = world.texts.intern(text)
-        return interned[text]
-
-    _set_on_posts(world, batch, rows, values, "label", done, code)
+    shared = SharedTexts(world, world.posts["label"])
+    _set_on_posts(
+        world, batch, rows, values, "label", done, lambda text: np.int32(-1) if text is None else shared.id(text)
+    )
 
 
 def demote(

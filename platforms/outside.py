@@ -17,6 +17,7 @@ from oasis.interfaces import Applied
 from oasis.platforms import moderation, profiles
 from oasis.platforms.arguments import parse
 from oasis.platforms.round import I64, PENDING
+from oasis.platforms.texts import SharedTexts
 from oasis.world.text import normalise_one
 from oasis.world.world import World
 
@@ -122,13 +123,16 @@ def _on_behalf(
     """Make agents do a user action, `arguments` saying who."""
     as_user = _AS_USER.get(action, action)
     acting, new_community = _acting(world, batch, rows, arguments, action)
+    topics = SharedTexts(world, world.posts["topic"]) if action == Action.POST else None
     for part in _segments(world, acting, as_user):
         applied = user_actions(acting.take(part), _lengths(world))
         at = np.asarray(rows)[part]
         done.outcome[at], done.created_id[at] = applied.outcome, applied.created_id
         for number, row in zip(part.tolist(), at.tolist(), strict=True):
             if done.outcome[row] == Outcome.ACCEPTED:
-                _add_details(world, action, arguments[number], int(done.created_id[row]), new_community.get(number))
+                created = int(done.created_id[row])
+                _found_community(world, created, new_community.get(number))
+                _add_details(world, action, arguments[number], created, topics)
 
 
 def _acting(
@@ -222,22 +226,25 @@ def _segments(world: World, batch: ActionBatch, action: Action) -> Iterator[I64]
     yield np.arange(start, len(batch))
 
 
-def _add_details(world: World, action: Action, arguments: Any, created: int, new_community: str | None) -> None:
+def _found_community(world: World, post: int, name: str | None) -> None:
+    """Put a post into the community of that name, which is founded unless a row before did."""
+    if name is None:
+        return
+    names = _community_names(world)
+    if name not in names:
+        names[name] = int(world.communities.append(1, name=world.texts.append([name]))[0])
+    world.posts["community"][post] = names[name]
+
+
+def _add_details(world: World, action: Action, arguments: Any, created: int, topics: SharedTexts | None) -> None:
     """Write what only the outside can say about the post or comment that it made."""
-    posts = world.posts
-    if new_community is not None:
-        names = _community_names(world)
-        if new_community not in names:
-            world.communities.append(1, name=world.texts.append([new_community]))
-            names[new_community] = len(world.communities) - 1
-        posts["community"][created] = names[new_community]
     if action not in (Action.POST, Action.COMMENT):
         return
-    table = posts if action == Action.POST else world.comments
+    table = world.posts if action == Action.POST else world.comments
     table["base_likes"][created], table["base_dislikes"][created] = arguments.likes, arguments.dislikes
-    if action == Action.POST:
+    if topics is not None:
         topic = normalise_one(arguments.topic or "")
         if topic.strip():
-            posts["topic"][created] = world.texts.intern(topic)
+            table["topic"][created] = topics.id(topic)
         if arguments.veracity is not None:
-            posts["veracity"][created] = int(arguments.veracity)
+            table["veracity"][created] = int(arguments.veracity)

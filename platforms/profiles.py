@@ -10,6 +10,7 @@ import numpy as np
 from oasis.actions import ActionBatch, Outcome, TargetKind
 from oasis.interfaces import Applied
 from oasis.platforms.moderation import wrong_target
+from oasis.platforms.texts import SharedTexts
 from oasis.randomness import Lane, derive_keys, text_key
 from oasis.world.text import normalise_one
 from oasis.world.world import World
@@ -23,17 +24,19 @@ class _Texts:
     """Texts of a batch, each appended once; null and blank ones are "no text"."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._ids: dict[tuple[bool, str], int] = {}
+        self._pool = world.texts
+        self._ids: dict[str, int] = {}
+        self._groups = SharedTexts(world, world.users["group"])
 
-    def id(self, text: str | None, repeated: bool = False) -> int:
+    def id(self, text: str | None, group: bool = False) -> int:
         clean = normalise_one(text or "")
         if not clean.strip():
             return -1
-        if (repeated, clean) not in self._ids:
-            pool = self._world.texts
-            self._ids[repeated, clean] = pool.intern(clean) if repeated else int(pool.append([clean])[0])
-        return self._ids[repeated, clean]
+        if group:
+            return self._groups.id(clean)
+        if clean not in self._ids:
+            self._ids[clean] = int(self._pool.append([clean])[0])
+        return self._ids[clean]
 
 
 def sign_up(
@@ -90,7 +93,7 @@ def edit(
                 if name == "stance":
                     users[name][batch.target_id[row]] = np.nan if value is None else value
                 else:
-                    users[name][batch.target_id[row]] = texts.id(value, repeated=name == "group")
+                    users[name][batch.target_id[row]] = texts.id(value, group=name == "group")
         done.outcome[row] = Outcome.ACCEPTED if wrong is None else wrong
 
 

@@ -349,3 +349,23 @@ def test_decided_rows_are_kept(out: Outside) -> None:
     applied = out.platform.apply_outside(out.world, batch, step_context(out.world, out.platform))
     assert applied.outcome.tolist() == [O.OVER_LIMIT, OK]
     assert out.world.users["banned"].tolist()[1:3] == [False, True]
+
+
+def test_labels_topics_and_groups_are_shared_texts_after_a_resume_too() -> None:
+    straight, resumed = Outside(), Outside()
+    rows = (
+        row(A.LABEL_POST, 0, {"label": "disputed"}),
+        row(A.POST, 1, {"text": "x", "topic": "economy"}),
+        row(A.EDIT_PROFILE, 1, {"group": "green"}),
+        row(A.SIGN_UP, -1, {"username": "eve", "group": "red"}),
+    )
+    for out in (straight, resumed):
+        assert out.do(*rows) == [OK] * 4
+    for store in resumed.world.stores.values():
+        store.load(store.to_arrow())
+    again = (row(A.LABEL_POST, 2, {"label": "disputed"}), *rows[1:3], row(A.EDIT_PROFILE, 3, {"group": "red"}))
+    for out in (straight, resumed):
+        assert out.do(*again) == [OK] * 4
+    assert straight.world.state_hash() == resumed.world.state_hash()
+    labels = straight.world.posts["label"]
+    assert len(set(labels[labels >= 0].tolist())) == 1
