@@ -33,7 +33,7 @@ _LONGER = 8  # how much longer the next prefix of a ranking is
 _PER_BUCKET = 8  # at most this many posts a bucket on average, at least half of it
 _TRIES_PER_PICK = 16  # an eighth to a quarter of tries hit
 _FEW = 256  # with so many posts a draw for each agent and post is as cheap
-_PAIRS_AT_ONCE = 2_000_000
+_PAIRS_AT_ONCE = 1_000_000
 
 
 class CandidateSource(Protocol):
