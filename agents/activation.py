@@ -23,7 +23,7 @@ class Hourly:
     """Each agent acts on its own, with the probability that its hourly activity gives for one step of this UTC hour.
 
     One uniform draw per agent and step, keyed by the agent's stable key, so whether an agent acts depends on nobody
-    else. The cost is one pass over the registered agents (about 20 ns each).
+    else. The cost is one pass over the registered agents (about 40 ns each).
     """
 
     @classmethod

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from oasis.actions import Action, ActionBatch
 from oasis.agents.choice.features import content_of
 from oasis.agents.choice.model import Model
-from oasis.agents.choice.occasions import Shown
+from oasis.agents.choice.shown import Shown
 from oasis.grammar import TOPICS, guess_topics, write_posts, write_replies
 from oasis.interfaces import PolicyContext
 from oasis.kernels.csr import take_rows

@@ -13,85 +13,27 @@ import numpy.typing as npt
 from oasis.actions import Action
 from oasis.agents.choice.features import author_features, comment_features, content_of, post_features
 from oasis.agents.choice.model import Menu, Model
-from oasis.interfaces import Observations, PolicyContext, RowFlag
+from oasis.agents.choice.shown import Shown, places
+from oasis.interfaces import PolicyContext, RowFlag
 from oasis.kernels import choice as kernel
-from oasis.kernels.csr import take_rows
 from oasis.randomness import Keys
 
-__all__ = ["Choices", "Shown", "at_authors", "at_comments", "at_posts", "choose", "examine"]
+__all__ = [
+    "Choices",
+    "at_authors",
+    "at_comments",
+    "at_posts",
+    "authors_of",
+    "choose",
+    "features_of",
+    "user_features",
+]
 
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Posts shown to agents, rows of an agent in the order shown.
-
-    Attributes
-    ----------
-    agent : ndarray, shape (m,), int64
-        Row of the agent among those observed.
-    agent_id, post : ndarray, shape (m,), int32
-    position : ndarray, shape (m,), integer
-    flags : ndarray, shape (m,), uint8
-    comment_offsets, comment_ids : ndarray
-        As in `Observations`.
-    """
-
-    agent: I64
-    agent_id: I32
-    post: I32
-    position: npt.NDArray[np.integer]
-    flags: npt.NDArray[np.uint8]
-    comment_offsets: I64
-    comment_ids: I32
-
-    @classmethod
-    def of(cls, observations: Observations) -> Shown:
-        """Return what observations show."""
-        feeds = observations.feeds
-        agent = feeds.rows
-        return cls(
-            agent,
-            observations.agent_ids[agent],
-            feeds.post_ids,
-            feeds.positions,
-            observations.flags,
-            observations.comment_offsets,
-            observations.comment_ids,
-        )
-
-    def take(self, rows: npt.NDArray[np.integer]) -> Shown:
-        """Return some rows."""
-        offsets, at = take_rows(self.comment_offsets, rows)
-        return Shown(
-            self.agent[rows],
-            self.agent_id[rows],
-            self.post[rows],
-            self.position[rows],
-            self.flags[rows],
-            offsets,
-            self.comment_ids[at],
-        )
-
-    def followed_by(self, other: Shown) -> Shown:
-        """Return these rows and then those of `other`."""
-        return Shown(
-            np.r_[self.agent, other.agent],
-            np.r_[self.agent_id, other.agent_id],
-            np.r_[self.post, other.post],
-            np.r_[self.position, other.position],
-            np.r_[self.flags, other.flags],
-            np.r_[self.comment_offsets, self.comment_offsets[-1] + other.comment_offsets[1:]],
-            np.r_[self.comment_ids, other.comment_ids],
-        )
-
-    def __len__(self) -> int:
-        return len(self.post)
 
 
 @dataclass(frozen=True)
@@ -117,21 +59,6 @@ class Choices:
     target: I32
     probability: F64
     nothing: F64
-
-
-def examine(shown: Shown, model: Model, ctx: PolicyContext, turn: int) -> Shown:
-    """Return the rows that agents examine, each with a probability that falls with its position.
-
-    The draw belongs to agent, step and root, so a longer feed changes no draw of the posts in it.
-    """
-    posts = ctx.world.posts
-    drawn = ctx.base.draws.uniform(
-        f"choice.examine.{turn}",
-        ctx.base.step,
-        ctx.world.users["key"][shown.agent_id],
-        posts["key"][posts["root"][shown.post]],
-    )
-    return shown.take(np.flatnonzero(drawn < model.examination(shown.position, model.first)))
 
 
 def choose(
@@ -175,7 +102,7 @@ def at_posts(examined: Shown, features: F64, model: Model, ctx: PolicyContext, t
     action, probability, nothing = choose(
         menu, features, available, world.users["key"][agents], world.posts["key"][root], ctx, f"post.{turn}"
     )
-    return Choices(examined.agent, _place(examined, turn, 0), action, examined.post, probability, nothing)
+    return Choices(examined.agent, places(examined, turn, 0), action, examined.post, probability, nothing)
 
 
 def at_authors(
@@ -222,13 +149,8 @@ def at_comments(examined: Shown, model: Model, ctx: PolicyContext) -> Choices:
     action, probability, nothing = choose(
         menu, features, available, keys[agents], comment_keys[comments], ctx, "comment"
     )
-    place = _place(examined, 0, 2)[row] + position
+    place = places(examined, 0, 2)[row] + position
     return Choices(examined.agent[row], place, action, comments, probability, nothing)
-
-
-def author_place(examined: Shown, turn: int) -> I64:
-    """Return the places of choices about the authors of examined posts."""
-    return _place(examined, turn, 1)
 
 
 def authors_of(ctx: PolicyContext, examined: Shown) -> I32:
@@ -244,11 +166,6 @@ def features_of(ctx: PolicyContext, examined: Shown) -> F64:
 def user_features(ctx: PolicyContext, agents: I32, users: I32) -> F64:
     """Return the features of users found by search, shape (r, f)."""
     return author_features(ctx.world, agents, users)
-
-
-def _place(examined: Shown, turn: int, step: int) -> I64:
-    """Return places 2^40 apart for turns, 2^16 apart for positions; comments come after post and author."""
-    return (np.int64(turn + 1) << 40) + (examined.position.astype(np.int64) << 16) + step
 
 
 def _set(available: Bool, menu: Menu, action: Action, where: Bool) -> None:

@@ -14,8 +14,9 @@ from oasis.agents.choice import occasions
 from oasis.agents.choice.content import fill_in
 from oasis.agents.choice.interview import answer
 from oasis.agents.choice.model import FEATURES, ChoiceParameters, Model
-from oasis.agents.choice.occasions import Choices, Shown
+from oasis.agents.choice.occasions import Choices
 from oasis.agents.choice.reading import Looked, look_up
+from oasis.agents.choice.shown import Shown, examine, places
 from oasis.interfaces import Answer, Applied, Decisions, Observations, PolicyContext, Question
 from oasis.plugins import parse_parameters
 from oasis.world.store import Store
@@ -73,8 +74,8 @@ class Choice:
         agent_ids = observations.agent_ids
         shown = Shown.of(observations)
         looked = look_up(agent_ids, shown, model, ctx) if len(model.read.actions) > 1 else None
-        examined = occasions.examine(shown, model, ctx, 0)
-        found = None if looked is None else occasions.examine(looked.posts, model, ctx, 1)
+        examined = examine(shown, model, ctx, 0)
+        found = None if looked is None else examine(looked.posts, model, ctx, 1)
         choices, rows = _all_choices(agent_ids, examined, found, looked, model, ctx)
         return Decisions(self._assemble(agent_ids, choices, rows, examined, found, looked, model, ctx))
 
@@ -149,7 +150,7 @@ def _all_choices(
     features = occasions.features_of(ctx, examined)
     add(occasions.at_posts(examined, features, model, ctx, 0), np.arange(len(examined)))
     agent, authors = [examined.agent], [occasions.authors_of(ctx, examined)]
-    author_features, place = [features], [occasions.author_place(examined, 0)]
+    author_features, place = [features], [places(examined, 0, 1)]
     if looked is not None and found is not None:
         features = occasions.features_of(ctx, found)
         add(occasions.at_posts(found, features, model, ctx, 1), len(examined) + np.arange(len(found)))
@@ -157,7 +158,7 @@ def _all_choices(
         authors += [occasions.authors_of(ctx, found), looked.users]
         author_features += [features, occasions.user_features(ctx, agent_ids[looked.user_agent], looked.users)]
         last = np.full(len(looked.users), np.int64(3) << 40) + np.arange(len(looked.users))
-        place += [occasions.author_place(found, 1), last]
+        place += [places(found, 1, 1), last]
     if len(model.author.actions) > 1:
         rows = np.concatenate(agent)
         add(

@@ -14,7 +14,8 @@ import pyarrow as pa
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.agents.choice.content import agent_topics
 from oasis.agents.choice.model import FEATURES, Model
-from oasis.agents.choice.occasions import Choices, Shown, choose
+from oasis.agents.choice.occasions import Choices, choose
+from oasis.agents.choice.shown import Shown
 from oasis.grammar import TOPICS
 from oasis.interfaces import PolicyContext, RowFlag
 
