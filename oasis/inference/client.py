@@ -167,6 +167,7 @@ class Client:
         self, request: InferenceRequest, prompt: Prompt, hashed: int, attempt: int, endpoint: Endpoint
     ) -> tuple[Completion, TransportError | None]:
         started = time.monotonic()
+        sent = self._pool.sent(endpoint)
         reply: Reply | None = None
         error: TransportError | None = None
         self.usage.in_flight += 1
@@ -176,7 +177,7 @@ class Client:
             # The transport keeps the time-out; the client's own is for one that does not.
             async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
                 reply = _clean(await endpoint.transport.send(prompt, self._config.timeout_s))
-            self._pool.succeeded(endpoint, started)
+            self._pool.succeeded(endpoint, sent)
             settled = True
         except TimeoutError:
             error = TransportError("timeout", f"no answer within {self._config.timeout_s:g} s")
@@ -185,7 +186,7 @@ class Client:
         finally:
             self.usage.in_flight -= 1
             if error is not None:
-                self._pool.failed(endpoint, error, started)
+                self._pool.failed(endpoint, error, sent)
             elif not settled:
                 self._pool.release(endpoint)
         done = _checked(request, reply, attempt) if reply is not None else Completion(request, "failed")

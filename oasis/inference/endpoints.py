@@ -36,6 +36,14 @@ SLOW_SHARE = 0.5
 """An answer that took this share of the time-out is a sign of overload; below half of it, of room for more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When a request was sent, and how many were then in flight at its endpoint."""
+
+    at: float
+    in_flight: int
+
+
 @dataclass
 class Endpoint:
     """A transport and what is known about the server behind it."""
@@ -62,10 +70,10 @@ class Endpoint:
         first = self.last_decrease == float("-inf")
         self.limit = min(float(self.most), self.limit + (1.0 if first else 1.0 / self.limit))
 
-    def shrink(self, started: float, now: float) -> None:
+    def shrink(self, sent: Sent, now: float) -> None:
         """Allow less in flight; once per round trip, for requests sent before the last time say nothing new."""
-        if started >= self.last_decrease:
-            self.limit = max(1.0, DECREASE * min(self.limit, self.in_flight + 1.0))
+        if sent.at >= self.last_decrease:
+            self.limit = max(1.0, DECREASE * min(self.limit, sent.in_flight))
             self.last_decrease = now
 
     def free(self, now: float) -> bool:
@@ -127,35 +135,39 @@ class EndpointPool:
                     return chosen
             await self._wait(min((e.probe_at - now for e in alive if e.opened and not e.probing), default=None))
 
-    def succeeded(self, endpoint: Endpoint, started: float) -> None:
-        """Release an endpoint that answered a request sent at `started`."""
+    def sent(self, endpoint: Endpoint) -> Sent:
+        """Return what `succeeded` and `failed` need to know of a request that is sent now."""
+        return Sent(self._clock(), endpoint.in_flight)
+
+    def succeeded(self, endpoint: Endpoint, sent: Sent) -> None:
+        """Release an endpoint that answered a request."""
         now = self._clock()
         endpoint.in_flight -= 1
         endpoint.reached = endpoint.answered = True
         endpoint.opened = endpoint.probing = False
         endpoint.failures = endpoint.probes_failed = 0
         endpoint.last_success = now
-        if now - started > SLOW_SHARE * self._timeout_s:
-            endpoint.shrink(started, now)
-        elif now - started < 0.5 * SLOW_SHARE * self._timeout_s:
+        if now - sent.at > SLOW_SHARE * self._timeout_s:
+            endpoint.shrink(sent, now)
+        elif now - sent.at < 0.5 * SLOW_SHARE * self._timeout_s:
             endpoint.grow()
         self._wake()
 
-    def failed(self, endpoint: Endpoint, error: TransportError, started: float) -> None:
-        """Release an endpoint whose request, sent at `started`, failed."""
+    def failed(self, endpoint: Endpoint, error: TransportError, sent: Sent) -> None:
+        """Release an endpoint whose request failed."""
         endpoint.in_flight -= 1
         endpoint.last_error = str(error)
         now = self._clock()
         endpoint.reached |= error.kind not in ("connection", "timeout")
         if error.kind in ("overloaded", "timeout"):
-            endpoint.shrink(started, now)
+            endpoint.shrink(sent, now)
         if error.kind == "denied" and not endpoint.answered:
             endpoint.dead = True
         elif error.kind in ("overloaded", "malformed", "refused"):
             endpoint.opened = endpoint.probing = False  # it speaks, so it lives
             endpoint.failures = 0
         else:
-            self._count_failure(endpoint, started, now)
+            self._count_failure(endpoint, sent.at, now)
         self._wake()
 
     def release(self, endpoint: Endpoint) -> None:
