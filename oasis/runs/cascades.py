@@ -21,7 +21,15 @@ import polars as pl
 from oasis.errors import InputError, RunDirectoryError
 from oasis.runs.reading import Run
 
-__all__ = ["cascade_curve", "cascade_table", "cascades", "compare_with_real", "curve_of", "structural_virality"]
+__all__ = [
+    "cascade_curve",
+    "cascade_table",
+    "cascades",
+    "compare_with_real",
+    "curve_of",
+    "structural_virality",
+    "tree_columns",
+]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -34,7 +42,13 @@ def cascades(run: Run) -> pl.DataFrame:
     ``max_breadth``, ``virality`` (structural, see `structural_virality`; null below two posts), ``quotes`` (all in the
     tree), ``last_step`` (of its last repost), ``likes``, ``comments``.
     """
-    return cascade_table(run.posts.collect())
+    return cascade_table(tree_columns(run))
+
+
+def tree_columns(run: Run) -> pl.DataFrame:
+    """Return the posts of a run without their texts."""
+    names = ("post_id", "author_id", "kind", "root_id", "parent_id", "step", "likes", "comments")
+    return run.posts.select(names).collect()
 
 
 def cascade_table(posts: pl.DataFrame) -> pl.DataFrame:
@@ -128,7 +142,7 @@ def cascade_curve(run: Run, root: int) -> pl.DataFrame:
     InputError
         If `root` is no original post of the run.
     """
-    return curve_of(run.posts.collect(), root, run.steps_done, run.manifest.step_minutes)
+    return curve_of(tree_columns(run), root, run.steps_done, run.manifest.step_minutes)
 
 
 def curve_of(posts: pl.DataFrame, root: int, steps_done: int, step_minutes: float) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from oasis.runs.cascades import cascade_table, curve_of
+from oasis.runs.cascades import cascade_table, curve_of, tree_columns
 from oasis.runs.reading import Run
 
 __all__ = ["activity", "cascade_curves", "cascade_sizes", "exposure", "figure_data", "followers"]
@@ -18,7 +18,7 @@ _LORENZ_POINTS = 200
 
 def figure_data(run: Run) -> dict[str, pl.DataFrame]:
     """Return the data of all figures by name."""
-    posts = run.posts.collect()
+    posts = tree_columns(run)
     sizes = cascade_table(posts)
     return {
         "activity": activity(run),
