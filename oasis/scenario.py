@@ -275,6 +275,10 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
         value = values.get(table, {}).get(key) if isinstance(values.get(table), dict) else None
         if isinstance(value, str) and not Path(value).is_absolute():
             values[table][key] = str(folder / value)
+    for entry in values.get("policies", []):
+        parameters = entry.get("parameters") if isinstance(entry, dict) else None
+        if isinstance(parameters, dict) and isinstance(parameters.get("path"), str):
+            parameters["path"] = str(folder / parameters["path"])  # an absolute one stays
 
 
 def _override(values: dict[str, Any], override: str) -> None:

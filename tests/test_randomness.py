@@ -41,7 +41,9 @@ def test_kernel_gives_the_first_half_of_a_block(
     assert out[0] == expected[0] | expected[1] << 32
 
 
-@given(st.integers(0, 2**64 - 1), st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), max_size=20))
+@given(
+    st.integers(0, 2**64 - 1), st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), max_size=20)
+)
 def test_kernels_equal_numpy(key: int, counters: list[tuple[int, int]]) -> None:
     agents = np.array([a for a, _ in counters], np.uint64)
     items = np.array([b for _, b in counters], np.uint64)
@@ -91,7 +93,9 @@ def test_integers_stay_below_their_bound() -> None:
 
 def test_derived_keys_are_distinct() -> None:
     parents = agent_keys(np.arange(100))
-    keys = [derive_keys(parents, step, lane, i) for step in (0, 1) for lane in (Lane.AGENT, Lane.COMMENT) for i in (0, 1)]
+    keys = [
+        derive_keys(parents, step, lane, i) for step in (0, 1) for lane in (Lane.AGENT, Lane.COMMENT) for i in (0, 1)
+    ]
     assert len(np.unique(np.concatenate([parents, *keys]))) == 900
 
 

@@ -98,4 +98,4 @@ def _embedder() -> Check:
 
 def _local_model() -> Check:
     report = local_model_report()
-    return Check("llama.cpp (optional)", "ok" if report["ok"] else "missing", str(report["message"]))
+    return Check("llama.cpp (optional)", "ok" if report["ready"] else "missing", str(report["advice"]))

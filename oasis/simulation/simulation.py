@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oasis.errors import FailureLimitError, NoEndpointError, RunStoppedError
-from oasis.inference import build_client
+from oasis.inference import RecordedAnswers, build_client
 from oasis.interfaces import InferenceClient, Question
+from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory, world_tables
+from oasis.runs.directory import write_parquet
+from oasis.runs.journal import Journal
 from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts, assemble
@@ -62,6 +65,8 @@ class Simulation:
         Agents per slice of work. It changes memory and speed, never a result.
     inference : InferenceClient, optional
         Instead of the client that the scenario's ``[llm]`` table describes.
+    recorded : RecordedAnswers, optional
+        Answers of an earlier execution, which are not asked for again.
 
     Raises
     ------
@@ -83,6 +88,7 @@ class Simulation:
         *,
         batch_size: int = 20_000,
         inference: InferenceClient | None = None,
+        recorded: RecordedAnswers | None = None,
     ) -> None:
         self.scenario = scenario
         self.out = None if out is None else Path(out)
@@ -90,12 +96,20 @@ class Simulation:
         check_interventions(scenario, self._parts.world)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
-            inference = build_client(scenario.llm, seed=scenario.simulation.seed, prompts=scenario.output.prompts)
+            inference = build_client(
+                scenario.llm,
+                seed=scenario.simulation.seed,
+                journal=self._keep_call,
+                recorded=recorded,
+                prompts=scenario.output.prompts,
+            )
         self._inference = inference
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
         self._injected: list[Intervention] = []
+        self._all_injected: list[Intervention] = []
+        self._journal: Journal | None = None
         self._tokens = {"input": 0, "cached": 0, "output": 0}
         self._calls = 0
         self._current: asyncio.Task[StepResult] | None = None
@@ -145,6 +159,7 @@ class Simulation:
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
         check_entry(entry, f"inject {kind}", self.scenario, self.world)
         self._injected.append(entry)
+        self._all_injected.append(entry)
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:
         """Ask agents a question between steps; return rows of `oasis.records.INTERVIEWS`. Nothing is recorded or
@@ -193,9 +208,11 @@ class Simulation:
         try:
             while self.world.step < self.scenario.simulation.steps:
                 self._check_limits()
+                if self._injected and recorder is not None:
+                    recorder.update(injected=[_plain(entry) for entry in self._all_injected])
                 result = await self._step()
                 if recorder is not None:
-                    recorder.record_step(result.step, self._kept(result), result.metrics)
+                    self._record(recorder, result)
                 yield result
                 if (excess := self._coverage.excess()) is not None:
                     raise FailureLimitError(f"stopped after step {result.step}: {excess}")
@@ -230,6 +247,17 @@ class Simulation:
         self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
         result.metrics.update(self._count(result.tables["llm_calls"]))
         return result
+
+    def _record(self, recorder: Recorder, result: StepResult) -> None:
+        if self._journal is not None:
+            self._journal.sync()
+        recorder.record_step(result.step, self._kept(result), result.metrics)
+        if self._journal is not None:
+            self._journal.clear()
+
+    def _keep_call(self, row: Mapping[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.write(row)
 
     def _check_limits(self) -> None:
         """Stop before a step that must not be begun."""
@@ -275,15 +303,15 @@ class Simulation:
             refused_rows=self._parts.refused_rows,
             world=world_tables(self.world, self._parts.policy_names),
         )
+        if self._inference is not None:
+            self._journal = Journal(self.out)
         output = self.scenario.output
         return Recorder(directory, steps_per_block=output.steps_per_block, sync=output.sync)
 
     def _end(self, recorder: Recorder | None, status: Status, message: str | None) -> None:
         """Write what a run leaves behind, whatever ended it."""
-        if recorder is not None and self._inference is not None:
-            dropped = self._inference.take_records()  # of a step that was not finished: they cost all the same
-            self._count(dropped)
-            recorder.record_dropped(dropped)
+        dropped = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
+        self._count(dropped)  # calls of a step that was not finished: they cost all the same
         state_hash = self.world.state_hash()
         self._summary = RunSummary(
             status, self.world.step, state_hash, self._coverage.counts(), dict(self._tokens), self.out
@@ -291,6 +319,10 @@ class Simulation:
         if recorder is None:
             return
         assert self.out is not None
+        if dropped.num_rows:
+            write_parquet(dropped, self.out / "llm_calls" / f"{self.world.step + 1:06d}-dropped.parquet")
+        if self._journal is not None:
+            self._journal.close()
         write_snapshot(self.world, self.out / FINAL_STATE)
         output = self.scenario.output
         recorder.finish(
@@ -303,3 +335,7 @@ class Simulation:
             tokens=self._summary.tokens,
             message=message,
         )
+
+
+def _plain(entry: Intervention) -> dict[str, Any]:
+    return entry.model_dump(mode="json", exclude_none=True)

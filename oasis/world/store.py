@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["Store", "digest_table", "grow"]
 
@@ -47,16 +48,21 @@ def _update(digest: hashlib.blake2b, array: pa.Array) -> None:
         array = array.dictionary_decode()
     if array.null_count:
         digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
-        array = array.fill_null("" if pa.types.is_large_string(array.type) or pa.types.is_string(array.type) else 0)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        lengths = pc.fill_null(pc.list_value_length(array), 0)
+        digest.update(lengths.to_numpy(zero_copy_only=False).astype(np.int64).tobytes())
+        _update(digest, array.flatten())
+        return
+    text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    if array.null_count:
+        array = array.fill_null("" if text else pa.scalar(0, pa.int8()).cast(array.type))
+    if text:
         array = array.cast(pa.large_string())
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
         digest.update(np.ascontiguousarray(offsets - offsets[0] if len(offsets) else offsets).tobytes())
         data = array.buffers()[2]
         if data is not None and len(array):
             digest.update(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
-    elif pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
-        _update(digest, array.flatten())
     else:
         digest.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
 

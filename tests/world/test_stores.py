@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.world import schemas
 from oasis.world import graph as graph_module
+from oasis.world import schemas
 from oasis.world.graph import FollowGraph
 from oasis.world.relation import Relation
 from oasis.world.ring import Ring
@@ -124,3 +124,7 @@ def test_digest_sees_values_and_not_layout() -> None:
     assert digest_table(table) == digest_table(halves)
     assert digest_table(table) != digest_table(pa.table({"a": [1, 0, 3], "t": ["x", None, "yz"]}))
     assert digest_table(table) != digest_table(pa.table({"a": [1, None, 3], "t": ["xy", None, "z"]}))
+    lists = pa.table({"l": pa.array([[1], None, [2, 3], []], pa.list_(pa.int32())), "b": [True, None, False, True]})
+    assert digest_table(lists) == digest_table(pa.concat_tables([lists.slice(0, 3), lists.slice(3)]))
+    shifted = pa.table({"l": pa.array([[1, 2], None, [3], []], pa.list_(pa.int32())), "b": lists["b"]})
+    assert digest_table(lists) != digest_table(shifted)
