@@ -111,7 +111,7 @@ def _ranked(world: World, posts: I64, ctx: StepContext) -> I32:
         newest[rows, column] = comments["previous_on_post"][newest[rows, column - 1]]
     there: Bool = newest >= 0
     ids = newest[there]
-    gone = comments["hidden"][ids] | world.users["banned"][comments["author"][ids]]
+    gone = comments["hidden"][ids]
     score = np.zeros(newest.shape, np.int64)
     tie = np.zeros(newest.shape, np.uint64)
     score[there] = comments["likes"][ids] + comments["base_likes"][ids]

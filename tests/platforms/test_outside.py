@@ -328,6 +328,13 @@ def test_later_rows_see_what_earlier_rows_did(out: Outside) -> None:
     assert out.world.posts["parent"][n + 1 : n + 5].tolist() == [n, n + 1, n + 2, n + 3]
 
 
+def test_reposts_of_a_repost_made_in_the_same_batch_count_as_one_root(out: Outside) -> None:
+    post = row(A.POST, 0, {"text": "x"})
+    n = len(out.world.posts)
+    again = [row(A.REPOST, n, {"agent": 1}), row(A.REPOST, n + 1, {"agent": 2}), row(A.REPOST, n, {"agent": 2})]
+    assert out.do(post, *again) == [OK, OK, OK, O.DUPLICATE]
+
+
 def test_one_agent_many_times_in_one_batch(out: Outside) -> None:
     posts = [row(A.POST, 3, {"text": f"number {i}"}) for i in range(50)]
     comments = [row(A.COMMENT, 0, {"agent": 3, "text": f"number {i}"}) for i in range(50)]

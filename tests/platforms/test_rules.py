@@ -232,6 +232,21 @@ def test_banned_agents_do_nothing_and_are_not_shown(stage: Stage) -> None:
     assert stage.do(ANN, A.CREATE_POST, text="back again") == OK
 
 
+@pytest.mark.parametrize(("banned", "hidden"), [(ANN, [0, 1, 2, 3]), (BEN, [1]), (CLEO, [2, 3])])
+def test_a_ban_hides_posts_versions_and_quotes_inside_quotes(stage: Stage, banned: int, hidden: list[int]) -> None:
+    assert stage.do(DAN, A.QUOTE_POST, 2, text="a quote of a quote") == OK
+    assert stage.outside(A.BAN, banned) == OK
+    seen = stage.platform.visible(stage.world, np.full(4, DAN, np.int32), np.arange(4, dtype=np.int32))
+    assert np.flatnonzero(~seen).tolist() == hidden
+
+
+@pytest.mark.parametrize("action", [A.SEARCH_POSTS, A.SEARCH_USER, A.TREND, A.REFRESH, A.DO_NOTHING])
+def test_reading_and_doing_nothing_change_nothing(stage: Stage, action: Action) -> None:
+    before = stage.world.state_hash()
+    assert stage.do(BEN, action, text="first") == OK
+    assert stage.world.state_hash() == before
+
+
 def test_removed_posts_refuse_everything(stage: Stage) -> None:
     assert stage.outside(A.REMOVE_POST, 1) == OK
     for version in range(3):
