@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -250,6 +251,7 @@ class Scenario(Parameters):
         ------
         ScenarioError
         """
+        _check_finite(values, "")
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -304,6 +306,15 @@ def _override(values: dict[str, Any], override: str) -> None:
             place[at] = value
         else:
             place = place[at] if isinstance(place, list) else place.setdefault(at, {})
+
+
+def _check_finite(value: Any, where: str) -> None:
+    """Refuse NaN and infinity anywhere: no table means anything by them, and JSON cannot hold them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ScenarioError(f"{where}: must be a finite number, got {value}")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        _check_finite(part, f"{where}.{key}" if where else str(key))
 
 
 def _keys_at(location: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,158 @@
+"""Bad input: a clear message, exit status 2, no traceback, and nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from oasis.cli import main
+
+GOOD = {"simulation": "steps = 2", "population": "agents = 20"}
+
+
+def _scenario(folder: Path, extra: str = "", **tables: str) -> Path:
+    text = "\n".join(f"[{name}]\n{body}" for name, body in (GOOD | tables).items())
+    path = folder / "case.toml"
+    path.write_text(f"{text}\n{extra}", "utf-8")
+    return path
+
+
+def _csv(folder: Path, *lines: str) -> str:
+    path = folder / "users.csv"
+    path.write_text("\n".join(["user_id,username,following_agentid_list", *lines]) + "\n", "utf-8")
+    return f'source = "x-csv"\npath = "{path.name}"'
+
+
+def _fails(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.stderr
+
+
+CASES = {
+    "unknown key": ({"recsys": "siz = 3"}, "", ["recsys.siz", "'size'"]),
+    "unknown table": ({"recsis": "size = 3"}, "", ["recsis", "'recsys'"]),
+    "unknown recommender": ({"recsys": 'kind = "hott"'}, "", ["'hott'", "did you mean 'hot'", "interest"]),
+    "unknown recommender parameter": ({"recsys": "parameters = {in_network_shar = 1}"}, "", ["in_network_shar"]),
+    "unknown platform": ({"platform": 'kind = "y"'}, "", ["'y'", "reddit"]),
+    "unknown rule": ({"platform": "rules = {comments_per_pos = 1}"}, "", ["comments_per_pos", "comments_per_post"]),
+    "unknown policy": ({}, '[[policies]]\nkind = "choise"', ["'choise'", "'choice'"]),
+    "unknown activation": ({"activation": 'kind = "hurly"'}, "", ["'hurly'", "'hourly'"]),
+    "unknown embedder": ({"recsys": 'embedder = "wordlama"'}, "", ["'wordlama'", "'wordllama'"]),
+    "unknown source": ({"population": 'source = "csv"'}, "", ["'csv'", "x-csv"]),
+    "NaN probability": ({"population": "mean_active = nan"}, "", ["mean_active", "nan"]),
+    "probability above one": ({"population": "mean_active = 1.2"}, "", ["mean_active", "1.2"]),
+    "negative share": ({}, '[[policies]]\nkind = "choice"\nshare = -0.1', ["policies.0.share", "-0.1"]),
+    "NaN coefficient": (
+        {},
+        '[[policies]]\nkind = "choice"\nparameters = {coefficients = {repost = {intercept = nan}}}',
+        ["intercept", "nan"],
+    ),
+    "unknown coefficient": (
+        {},
+        '[[policies]]\nkind = "choice"\nparameters = {coefficients = {repost = {intercep = 1}}}',
+        ["intercep", "intercept"],
+    ),
+    "no agents": ({"population": "agents = 0"}, "", ["population.agents", "0"]),
+    "agents without a policy": ({}, '[[policies]]\nkind = "choice"\nshare = 0.5', ["10 of 20 agents have no policy"]),
+    "intervention on an unknown agent": (
+        {},
+        '[[interventions]]\nstep = 1\nkind = "ban"\nagents = 20',
+        ["interventions.0.agents", "no agent 20", "0 to 19"],
+    ),
+    "intervention on an unknown column": (
+        {},
+        '[[interventions]]\nstep = 1\nkind = "ban"\nagents = {where = {grup = "a"}}',
+        ["interventions.0.agents", "'grup'", "'group'"],
+    ),
+    "unknown intervention": ({}, '[[interventions]]\nstep = 1\nkind = "bann"', ["interventions.0.kind", "'ban'"]),
+    "intervention without its argument": (
+        {},
+        '[[interventions]]\nstep = 1\nkind = "post"\nagents = 1',
+        ["interventions.0", "needs content"],
+    ),
+    "intervention with a wrong argument": (
+        {},
+        '[[interventions]]\nstep = 1\nkind = "ban"\nagents = 1\ncontnt = "x"',
+        ["interventions.0.contnt"],
+    ),
+    "intervention after the end": (
+        {},
+        '[[interventions]]\nstep = 3\nkind = "ban"\nagents = 1',
+        ["interventions.0.step", "3", "(2)"],
+    ),
+    "no endpoint": ({}, '[[policies]]\nkind = "llm"', ["--llm URL --model NAME"]),
+    "endpoint that is no URL": ({"llm": 'endpoints = ["localhost:8000"]'}, "", ["llm.endpoints", "localhost:8000"]),
+    "missing population file": (
+        {"population": 'source = "x-csv"\npath = "none.csv"'},
+        "",
+        ["none.csv", "no such file"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wrong_scenario(name: str, tmp_path: Path) -> None:
+    tables, extra, parts = CASES[name]
+    message = _fails("run", _scenario(tmp_path, extra, **tables), "--out", tmp_path / "run")
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "run").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["case.toml"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "parts"),
+    [
+        (["1,a,[]", "2,b"], ["users.csv, line 3", "2 cells"]),
+        (["1,a,[]", "2,b,[5]"], ["users.csv, line 3", "agent 5"]),
+        (["1,a,[]", "1,b,[]"], ["users.csv, line 3", "user_id '1'"]),
+        ([], ["users.csv", "no users"]),
+    ],
+)
+def test_a_wrong_population(lines: list[str], parts: list[str], tmp_path: Path) -> None:
+    path = _scenario(tmp_path, population=_csv(tmp_path, *lines))
+    message = _fails("run", path, "--out", tmp_path / "run")
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_directory_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("data")
+    assert "is there already" in _fails("run", _scenario(tmp_path), "--out", tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious"]
+
+
+def test_missing_and_malformed_scenarios(tmp_path: Path) -> None:
+    assert "no such scenario file" in _fails("run", tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[simulation\n")
+    assert "line 1" in _fails("run", tmp_path / "bad.toml")
+    assert "KEY=VALUE" in _fails("run", _scenario(tmp_path), "--set", "nonsense")
+
+
+def test_runs_that_are_none(tmp_path: Path) -> None:
+    for command in (
+        ["inspect", tmp_path / "none"],
+        ["export", tmp_path / "none", "--to", "csv", "--out", tmp_path / "out"],
+        ["interview", tmp_path / "none", "--agent", "0", "Why?"],
+    ):
+        assert "none" in _fails(*command)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_usage(tmp_path: Path) -> None:
+    _fails("runn")
+    _fails("run", _scenario(tmp_path), "--no-such-option")
+    _fails("run", _scenario(tmp_path), "--llm-share", "2")
+    _fails("export", tmp_path, "--to", "excel", "--out", tmp_path / "out")
+    _fails("population", "generate", "--agents", "0", "--out", tmp_path / "out")
+    assert "homophily" in _fails(
+        "population", "generate", "--agents", "5", "--set", "homofily=1", "--out", tmp_path / "out"
+    )
+    assert not (tmp_path / "out").exists()
