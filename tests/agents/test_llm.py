@@ -249,3 +249,16 @@ def test_limits_on_turns_and_actions_are_in_the_schema() -> None:
     assert "search_posts" not in text
     assert '"maxLength": 50' in text
     assert "look around" not in transport.prompts[0].messages[0][1]
+
+
+def test_memory_in_a_prompt_keeps_to_its_tokens() -> None:
+    world, policy = policy_world(), LLM.from_parameters({"memory": 50, "memory_tokens": 60})
+    world.posts["text"][:] = world.texts.append(["many words " * 50])[0]
+    rows = Decisions(ActionBatch.build([3] * 50, Action.LIKE_POST, target_id=np.arange(50)))
+    policy.committed(world, rows, Applied(np.zeros(50, np.int16), np.full(50, -1, np.int32)))
+    world.seen.push(np.array([3, 3], np.int32), np.array([0, 1], np.int32))
+    transport = MockTransport(lambda prompt: NOTHING)
+    decide(policy, Client([transport], LLMConfig(model="m")), world, agents=np.array([3], np.int32))
+    told = transport.prompts[0].messages[1][1].partition("YOU REMEMBER:\n")[2].partition("\n\n")[0]
+    assert 0 < len(told) < 60 * 3 + 20
+    assert "like_post 49 " in told
