@@ -8,6 +8,7 @@
     │   ├── PopulationError                 a population file, row or graph
     │   ├── PluginError                     a platform, recommender, policy ... that is not there
     │   └── RunDirectoryError               a run directory that is missing, damaged or in the way
+    ├── ReplayError                exit 1   a run executed again is not the run that was recorded
     ├── InferenceError             exit 1   a language model or its server
     │   └── NoEndpointError                 no endpoint is alive
     └── RunStoppedError            exit 1   the run ended before its last step; what was done is on disk
@@ -29,6 +30,7 @@ __all__ = [
     "OasisError",
     "PluginError",
     "PopulationError",
+    "ReplayError",
     "RunDirectoryError",
     "RunStoppedError",
     "ScenarioError",
@@ -62,6 +64,10 @@ class PluginError(InputError):
 
 class RunDirectoryError(InputError):
     """A run directory is missing, damaged, or already there."""
+
+
+class ReplayError(OasisError):
+    """A run executed again is not the run that was recorded."""
 
 
 class InferenceError(OasisError):

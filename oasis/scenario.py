@@ -261,6 +261,18 @@ class Scenario(Parameters):
         """Return nested dictionaries of JSON types; ``Scenario.from_dict`` of them is this scenario."""
         return self.model_dump(mode="json", exclude_none=True)
 
+    def with_overrides(self, overrides: Sequence[str]) -> Self:
+        """Return a scenario with ``table.key=value`` applied, as with ``--set``.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        values = self.to_dict()
+        for override in overrides:
+            _override(values, override)
+        return type(self).from_dict(values)
+
     def with_changes(self, **tables: Mapping[str, Any]) -> Self:
         """Return a scenario with keys of tables replaced, e.g. ``with_changes(simulation={"seed": 2})``."""
         values = self.to_dict()

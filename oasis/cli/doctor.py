@@ -71,7 +71,7 @@ def checks(endpoints: list[str], model: str | None, api_key: str | None) -> list
         latency = "" if report.latency_ms is None else f" ({report.latency_ms:.0f} ms)"
         found.append(Check(report.url, "ok" if report.ok else "failed", report.message + latency))
     if not endpoints:
-        found.append(Check("endpoints", "missing", "none asked; give --llm URL --model NAME, or a scenario that has one"))
+        found.append(Check("endpoints", "missing", "none asked; give --llm URL, or a scenario with endpoints"))
     return found
 
 

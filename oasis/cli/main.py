@@ -18,6 +18,8 @@ COMMANDS = {
     "inspect": "oasis.cli.inspect:inspect",
     "interview": "oasis.cli.interview:interview",
     "population": "oasis.cli.population:population",
+    "replay": "oasis.cli.again:replay",
+    "resume": "oasis.cli.again:resume",
     "run": "oasis.cli.run:run",
 }
 

@@ -59,3 +59,7 @@ class RunProgress:
         if self._failures:
             figures += f" · [red]{self._failures:,} failed[/red]"
         self._progress.update(self._task, advance=1, figures=figures)
+
+    def advance(self, step: int) -> None:
+        """Advance to `step`, without figures."""
+        self._progress.update(self._task, completed=step)

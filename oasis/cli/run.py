@@ -16,7 +16,7 @@ from oasis.errors import OasisError, ScenarioError
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 
-__all__ = ["run", "with_model"]
+__all__ = ["execute", "report", "run", "with_model"]
 
 
 @click.command()
@@ -55,12 +55,12 @@ def run(
     _announce(simulation, out, endpoint)
     try:
         with RunProgress(loaded.simulation.steps, quiet) as progress:
-            asyncio.run(_run(simulation, progress))
+            asyncio.run(execute(simulation, progress))
     except OasisError as error:
         if simulation.ended:
-            _report(simulation.summary, begun, as_json)
+            report(simulation.summary, out, begun, as_json)
         raise error
-    _report(simulation.summary, begun, as_json)
+    report(simulation.summary, out, begun, as_json)
 
 
 def with_model(scenario: Scenario, endpoint: str | None, model: str | None, share: float | None) -> Scenario:
@@ -86,7 +86,8 @@ def with_model(scenario: Scenario, endpoint: str | None, model: str | None, shar
     return Scenario.from_dict(values)
 
 
-async def _run(simulation: Simulation, progress: RunProgress) -> None:
+async def execute(simulation: Simulation, progress: RunProgress) -> None:
+    """Do all steps; SIGINT and SIGTERM end the run in order."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, simulation.request_stop)
@@ -108,13 +109,14 @@ def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
         click.echo(f"{refused} entries of the population were refused; see refused_rows in the manifest", err=True)
 
 
-def _report(summary: RunSummary, begun: float, as_json: bool) -> None:
+def report(summary: RunSummary, out: Path, begun: float, as_json: bool) -> None:
+    """Print how a run ended."""
     seconds = time.perf_counter() - begun
     coverage = summary.coverage
     if as_json:
         facts = {
             "status": summary.status,
-            "out": str(summary.out),
+            "out": str(out),
             "steps_done": summary.steps_done,
             "state_hash": summary.state_hash,
             "coverage": coverage,
@@ -134,5 +136,4 @@ def _report(summary: RunSummary, begun: float, as_json: bool) -> None:
         tokens = summary.tokens
         click.echo(f"tokens      {tokens['input']:,} in ({tokens['cached']:,} cached), {tokens['output']:,} out")
     click.echo(f"state hash  {summary.state_hash}")
-    if summary.out is not None:
-        click.echo(f"look at     {summary.out}/report.html  {summary.out}/figures/overview.png")
+    click.echo(f"look at     {out}/report.html  {out}/figures/overview.png")

@@ -46,13 +46,13 @@ class RecordedAnswers:
     rows : pyarrow.Table or iterable of mappings
         Rows of `oasis.records.LLM_CALLS`, as `Client` records and journals them. Of two rows with the same key the
         later one counts.
-    retry_failed : bool
-        Whether a question whose last recorded attempt failed in transport is asked again (a run that stopped because
-        its server was away), or is taken as failed (replay).
+    retry_after_step : int, optional
+        A question of a later step whose last recorded attempt failed in transport is asked again (of a run that
+        stopped because its server was away); all others are taken as failed, as they were.
     """
 
-    def __init__(self, rows: pa.Table | Iterable[Mapping[str, Any]], retry_failed: bool = False) -> None:
-        self.retry_failed = retry_failed
+    def __init__(self, rows: pa.Table | Iterable[Mapping[str, Any]], retry_after_step: int | None = None) -> None:
+        self._retry_after_step = retry_after_step
         self._attempts: dict[Key, dict[int, dict[str, Any]]] = {}
         for row in rows.to_pylist() if isinstance(rows, pa.Table) else rows:
             key = (row["step"], row["agent_id"], row["turn"], row["purpose"], row["prompt_hash"])
@@ -69,6 +69,11 @@ class RecordedAnswers:
             rows.append(found[len(rows) + 1])
         return rows
 
+    def retries(self, last: Mapping[str, Any]) -> bool:
+        """Return whether a question with this last attempt is asked again, as if it had not been tried."""
+        after = self._retry_after_step
+        return bool(last["status"] == "failed" and after is not None and last["step"] > after)
+
     def final(self, rows: list[dict[str, Any]], attempts: int) -> bool:
         """Return whether the recorded attempts of a question settle it."""
         if not rows:
@@ -76,6 +81,6 @@ class RecordedAnswers:
         last = rows[-1]
         if last["status"] == "ok":
             return True
-        if last["status"] == "failed" and self.retry_failed:
+        if self.retries(last):
             return False
         return len(rows) >= attempts or (last["error"] or "").startswith(FINAL_ERROR)

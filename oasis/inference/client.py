@@ -141,7 +141,7 @@ class Client:
                 done = self._replay(request, row)
             if self._recorded.final(rows, limit):
                 return done
-            if rows and rows[-1]["status"] == "failed" and self._recorded.retry_failed:
+            if rows and self._recorded.retries(rows[-1]):
                 limit += len(rows)
             if not self._transports:
                 raise InferenceError(

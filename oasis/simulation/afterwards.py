@@ -66,5 +66,7 @@ async def interview_run(
         if client is not None:
             await client.close()
     path = directory / AFTERWARDS
-    write_parquet(pa.concat_tables([pq.read_table(path, schema=answers.schema), answers]) if path.exists() else answers, path)
+    write_parquet(
+        pa.concat_tables([pq.read_table(path, schema=answers.schema), answers]) if path.exists() else answers, path
+    )
     return answers

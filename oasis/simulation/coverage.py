@@ -64,6 +64,10 @@ class Coverage:
         self._model_decisions += int(np.count_nonzero(by_model))
         self._recent = np.r_[self._recent, ~made[by_model]][-self._window :]
 
+    def forget(self) -> None:
+        """Begin a new window: what failed before a run was resumed does not stop it again."""
+        self._recent = self._recent[:0]
+
     @property
     def failures(self) -> int:
         """Model decisions that failed, so far."""

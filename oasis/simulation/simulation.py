@@ -14,12 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, NoEndpointError, RunStoppedError
+from oasis.errors import FailureLimitError, NoEndpointError, ReplayError, RunStoppedError
 from oasis.inference import RecordedAnswers, build_client
 from oasis.interfaces import InferenceClient, Question
 from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory, world_tables
-from oasis.runs.directory import write_parquet
 from oasis.runs.journal import Journal
 from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
@@ -67,6 +66,14 @@ class Simulation:
         Instead of the client that the scenario's ``[llm]`` table describes.
     recorded : RecordedAnswers, optional
         Answers of an earlier execution, which are not asked for again.
+    expected : mapping, optional
+        Step to ``step_digest`` of an earlier execution, from which this one must not differ.
+    injected : sequence of Intervention
+        What was injected then.
+    offline : bool
+        Whether nobody is asked: all answers are recorded ones.
+    last_step : int, optional
+        Where to end, if before the scenario's last step.
 
     Raises
     ------
@@ -89,10 +96,14 @@ class Simulation:
         batch_size: int = 20_000,
         inference: InferenceClient | None = None,
         recorded: RecordedAnswers | None = None,
+        expected: Mapping[int, str] | None = None,
+        injected: Sequence[Intervention] = (),
+        offline: bool = False,
+        last_step: int | None = None,
     ) -> None:
         self.scenario = scenario
         self.out = None if out is None else Path(out)
-        self._parts = assemble(scenario, needs_endpoint=inference is None)
+        self._parts = assemble(scenario, needs_endpoint=inference is None and not offline)
         check_interventions(scenario, self._parts.world)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
@@ -102,13 +113,16 @@ class Simulation:
                 journal=self._keep_call,
                 recorded=recorded,
                 prompts=scenario.output.prompts,
+                offline=offline,
             )
         self._inference = inference
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
-        self._injected: list[Intervention] = []
-        self._all_injected: list[Intervention] = []
+        self._injected = list(injected)
+        self._injected_kept = 0
+        self._last_step = scenario.simulation.steps if last_step is None else last_step
+        self._expected = dict(expected or {})
         self._journal: Journal | None = None
         self._tokens = {"input": 0, "cached": 0, "output": 0}
         self._calls = 0
@@ -159,7 +173,6 @@ class Simulation:
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
         check_entry(entry, f"inject {kind}", self.scenario, self.world)
         self._injected.append(entry)
-        self._all_injected.append(entry)
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:
         """Ask agents a question between steps; return rows of `oasis.records.INTERVIEWS`. Nothing is recorded or
@@ -206,11 +219,11 @@ class Simulation:
         status: Status = "failed"
         message: str | None = None
         try:
-            while self.world.step < self.scenario.simulation.steps:
+            while self.world.step < self._last_step:
                 self._check_limits()
-                if self._injected and recorder is not None:
-                    recorder.update(injected=[_plain(entry) for entry in self._all_injected])
+                self._keep_injected(recorder)
                 result = await self._step()
+                self._compare(result)
                 if recorder is not None:
                     self._record(recorder, result)
                 yield result
@@ -243,10 +256,25 @@ class Simulation:
             raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
         finally:
             self._current = None
-        self._injected = [entry for entry in self._injected if entry.every is not None]
         self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
         result.metrics.update(self._count(result.tables["llm_calls"]))
         return result
+
+    def _keep_injected(self, recorder: Recorder | None) -> None:
+        """Note in the manifest what was injected, before it happens: a killed run must be repeatable too."""
+        if recorder is not None and len(self._injected) > self._injected_kept:
+            recorder.update(injected=[_plain(entry) for entry in self._injected])
+            self._injected_kept = len(self._injected)
+
+    def _compare(self, result: StepResult) -> None:
+        wanted = self._expected.get(result.step)
+        if wanted is not None and wanted != result.metrics["step_digest"]:
+            raise ReplayError(
+                f"step {result.step} came out differently from what was recorded: the versions of OASIS or of its "
+                "libraries, the machine, or a population file have changed (see versions in the manifest)"
+            )
+        if self._expected and result.step == max(self._expected):
+            self._coverage.forget()
 
     def _record(self, recorder: Recorder, result: StepResult) -> None:
         if self._journal is not None:
@@ -319,8 +347,7 @@ class Simulation:
         if recorder is None:
             return
         assert self.out is not None
-        if dropped.num_rows:
-            write_parquet(dropped, self.out / "llm_calls" / f"{self.world.step + 1:06d}-dropped.parquet")
+        recorder.record_dropped(dropped)
         if self._journal is not None:
             self._journal.close()
         write_snapshot(self.world, self.out / FINAL_STATE)

@@ -318,8 +318,8 @@ class TestRecorded:
     async def test_failed_questions_are_asked_again_when_wanted(self) -> None:
         _, rows = await self.record(failing(["overloaded"] * 4), n=1)
         assert rows["status"].to_pylist() == ["failed"] * 4
-        for retry, status in ((False, "failed"), (True, "ok")):
-            recorded = RecordedAnswers(rows, retry_failed=retry)
+        for done_steps, status in ((None, "failed"), (1, "failed"), (0, "ok")):
+            recorded = RecordedAnswers(rows, retry_after_step=done_steps)
             client = Client([MockTransport(obedient)], LLMConfig(model="m"), recorded=recorded)
             done = (await client.complete([request(0)]))[0]
             assert done.status == status

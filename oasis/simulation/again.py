@@ -1,0 +1,135 @@
+"""Executing a recorded run again: to go on where it stopped, or to see that it comes out the same.
+
+Nothing is restored: the steps are executed from the first, with the recorded answers of language models, and each is
+compared with what was recorded. So a run can be resumed after any end, of the process or of the machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from oasis.errors import FailureLimitError, ReplayError, RunDirectoryError, ScenarioError
+from oasis.inference import RecordedAnswers
+from oasis.runs import Run, open_run
+from oasis.runs.journal import read_journal
+from oasis.scenario import Intervention, Scenario
+from oasis.simulation.afterwards import AFTERWARDS
+from oasis.simulation.simulation import Simulation
+
+__all__ = ["Resumption", "replay"]
+
+_MAY_CHANGE = ("budget.", "output.", "llm.endpoints", "llm.concurrency", "llm.timeout_s", "llm.attempts", "llm.failure")
+
+
+class Resumption:
+    """A run that goes on.
+
+    Its steps are written into a hidden directory beside it, which takes its place when `commit` is called: until then
+    the old one is as it was.
+
+    Parameters
+    ----------
+    directory : path
+        A run that was stopped or killed.
+    overrides : sequence of str
+        ``table.key=value`` of what does not change what was done: budget, output, and how endpoints are reached.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the run is done or still goes on, or `directory` is no run.
+    ScenarioError
+        For an override that would change what was done.
+    """
+
+    def __init__(self, directory: str | Path, overrides: Sequence[str] = ()) -> None:
+        self.directory = Path(directory)
+        run = open_run(self.directory)
+        _check(run)
+        for override in overrides:
+            if not override.strip().startswith(_MAY_CHANGE):
+                raise ScenarioError(
+                    f"--set {override}: would change steps that are done; allowed when resuming: "
+                    + ", ".join(f"{key}*" if key.endswith(".") else key for key in _MAY_CHANGE)
+                )
+        self._part = self.directory.with_name(f".{self.directory.name}.resuming")
+        self.steps_done = run.steps_done
+        rows = _answers(run, self.directory)
+        if self._part.exists():  # an earlier attempt to resume was killed: what it was answered is not asked again
+            if (self._part / "manifest.json").exists():
+                rows += _answers(open_run(self._part), self._part)
+            shutil.rmtree(self._part)
+        self.simulation = Simulation(
+            Scenario.from_dict(run.manifest.scenario).with_overrides(overrides),
+            self._part,
+            recorded=RecordedAnswers(rows, retry_after_step=run.steps_done),
+            expected=_digests(run),
+            injected=[Intervention.from_keys(entry) for entry in run.manifest.injected],
+        )
+
+    def commit(self) -> None:
+        """Put the resumed run in the place of the old one, if it got at least as far; else remove it."""
+        if not self.simulation.ended or self.simulation.world.step < self.steps_done:
+            shutil.rmtree(self._part, ignore_errors=True)
+            return
+        if (self.directory / AFTERWARDS).exists():
+            shutil.copy2(self.directory / AFTERWARDS, self._part / AFTERWARDS)
+        old = self.directory.with_name(f".{self.directory.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        self.directory.rename(old)
+        self._part.rename(self.directory)
+        shutil.rmtree(old)
+
+
+def replay(directory: str | Path, on_step: Callable[[int], None] | None = None) -> str:
+    """Execute a recorded run again in memory, asking nobody, and return its state hash, which is the recorded one.
+
+    Raises
+    ------
+    ReplayError
+        If a step, or the world at the end, comes out differently.
+    RunDirectoryError
+        If `directory` is no run, or has no step that is done.
+    """
+    run = open_run(directory)
+    if run.steps_done == 0:
+        raise RunDirectoryError(f"{directory}: has no step that is done, so there is nothing to replay")
+    scenario = Scenario.from_dict(run.manifest.scenario)
+    simulation = Simulation(
+        scenario,
+        recorded=RecordedAnswers(_answers(run, run.path)),
+        expected=_digests(run),
+        injected=[Intervention.from_keys(entry) for entry in run.manifest.injected],
+        offline=True,
+        last_step=run.steps_done,
+    )
+    with suppress(FailureLimitError):  # as it may have ended the first time
+        simulation.run_sync(lambda result: on_step(result.step) if on_step else None)
+    wanted, got = run.manifest.state_hash, simulation.summary.state_hash
+    if wanted is not None and wanted != got:
+        raise ReplayError(f"{directory}: the world at the end is {got}, recorded was {wanted}")
+    return got
+
+
+def _check(run: Run) -> None:
+    where, manifest = run.path, run.manifest
+    if manifest.status == "done":
+        raise RunDirectoryError(f"{where}: is done; there is nothing to resume")
+    if run.steps_done >= manifest.steps_planned:
+        raise RunDirectoryError(f"{where}: all {run.steps_done} steps are done ({manifest.message}); nothing to resume")
+    if manifest.status == "running" and run.process_state != "dead":
+        raise RunDirectoryError(f"{where}: its process is {run.process_state}; stop it first, or wait for it")
+
+
+def _answers(run: Run, directory: Path) -> list[dict[str, object]]:
+    return [*run.llm_calls.collect().to_dicts(), *read_journal(directory)]
+
+
+def _digests(run: Run) -> dict[int, str]:
+    metrics = run.metrics.collect()
+    if "step_digest" not in metrics.columns:
+        return {}
+    return dict(zip(metrics["step"].to_list(), metrics["step_digest"].to_list(), strict=True))

@@ -1,0 +1,187 @@
+"""Runs that are resumed or replayed come out as if nothing had happened, and no recorded answer is asked for again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from oasis import Scenario, Simulation, open_run
+from oasis.errors import NoEndpointError, ReplayError, RunDirectoryError, RunStoppedError, ScenarioError
+from oasis.simulation import StepResult
+from oasis.simulation.again import Resumption, replay
+from oasis.testing.servers import StubServer
+from oasis.world.store import digest_table
+
+
+def scenario(**tables: Any) -> Scenario:
+    base: dict[str, Any] = {
+        "simulation": {"steps": 8, "seed": 6},
+        "population": {"agents": 60, "mean_active": 0.3},
+        "interventions": [
+            {"step": 2, "kind": "post", "author": 3, "content": "News", "likes": 9},
+            {"step": 3, "kind": "interview", "agents": [1, 2], "question": "How are you?", "scale": [1, 7]},
+            {"step": 6, "kind": "ban", "agents": {"top": "followers", "count": 2}},
+        ],
+        "output": {"report": False, "sync": False, "steps_per_block": 3},
+    }
+    return Scenario.from_dict(base | tables)
+
+
+def asking(url: str) -> Scenario:
+    return scenario(
+        policies=[{"kind": "llm", "share": 0.4}, {"kind": "choice"}],
+        llm={"endpoints": [url], "model": "stub", "timeout_s": 2, "concurrency": 4},
+    )
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    run = open_run(path)
+    names = ("events", "impressions", "interviews", "users", "posts", "comments", "follows")
+    frames = {name: run.table(name).collect() for name in names}
+    frames["metrics"] = run.metrics.drop(pl.selectors.starts_with("seconds_")).collect()
+    return {name: digest_table(frame.to_arrow()) for name, frame in frames.items()}
+
+
+def resume(path: Path, overrides: list[str] | None = None) -> None:
+    resumption = Resumption(path, overrides or [])
+    try:
+        resumption.simulation.run_sync()
+    finally:
+        resumption.commit()
+
+
+def stop_after(step: int, simulation: Simulation) -> None:
+    def stop(result: StepResult) -> None:
+        if result.step == step:
+            simulation.request_stop()
+
+    with pytest.raises(RunStoppedError):
+        simulation.run_sync(stop)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_stopped_run_goes_on(step: int, tmp_path: Path) -> None:
+    whole = Simulation(scenario(), tmp_path / "whole").run_sync()
+    stop_after(step, Simulation(scenario(), tmp_path / "run"))
+    resume(tmp_path / "run")
+    manifest = open_run(tmp_path / "run").manifest
+    assert (manifest.status, manifest.state_hash) == ("done", whole.state_hash)
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
+
+
+def test_answers_are_not_asked_for_twice(tmp_path: Path) -> None:
+    with StubServer() as server:
+        whole = Simulation(asking(server.url), tmp_path / "whole").run_sync()
+        asked = len(server.requests)
+    with StubServer() as server:
+        stop_after(4, Simulation(asking(server.url), tmp_path / "run"))
+        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        assert len(server.requests) == asked
+    run = open_run(tmp_path / "run")
+    assert run.manifest.state_hash == whole.state_hash
+    assert run.llm_calls.collect().height == asked
+    assert replay(tmp_path / "run") == whole.state_hash
+
+
+def test_a_run_whose_server_died_goes_on_with_another(tmp_path: Path) -> None:
+    with StubServer() as server:
+        whole = Simulation(asking(server.url), tmp_path / "whole").run_sync()
+        asked = len(server.requests)
+
+    def dies(body: dict[str, object], nth: int) -> str | None:
+        return "<500>" if len(dying.requests) > asked // 2 else None
+
+    with StubServer(script=dies) as dying, pytest.raises(NoEndpointError):
+        Simulation(asking(dying.url), tmp_path / "run").run_sync()
+    stopped = open_run(tmp_path / "run")
+    assert stopped.manifest.status == "stopped"
+    answered = stopped.llm_calls.filter(pl.col("status") == "ok").collect().height
+    assert 0 < answered < asked
+    with StubServer() as server:
+        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        assert len(server.requests) == asked - answered
+    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
+    assert contents(tmp_path / "run")["events"] == contents(tmp_path / "whole")["events"]
+
+
+@pytest.mark.parametrize("kill_after", [3, 20])
+def test_a_killed_run_goes_on(kill_after: int, tmp_path: Path) -> None:
+    with StubServer(delay_s=0.02) as server:
+        whole = Simulation(asking(server.url), tmp_path / "whole").run_sync()
+        asked = len(server.requests)
+    with StubServer(delay_s=0.2) as server:
+        code = (
+            "import sys, json; from oasis import Scenario, Simulation\n"
+            "Simulation(Scenario.from_dict(json.loads(sys.argv[1])), sys.argv[2]).run_sync()"
+        )
+        text = asking(server.url).model_dump_json(exclude_none=True)
+        process = subprocess.Popen([sys.executable, "-c", code, text, str(tmp_path / "run")], env=os.environ)
+        while len(server.requests) < kill_after and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = len(server.requests)
+    with StubServer() as server:
+        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        assert before + len(server.requests) <= asked + 4  # at most those in flight are repeated
+    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
+
+
+def test_injected_actions_are_repeated(tmp_path: Path) -> None:
+    simulation = Simulation(scenario(), tmp_path / "run")
+
+    def inject(result: StepResult) -> None:
+        if result.step in (2, 4):
+            simulation.inject("seed_votes", posts={"share": 0.3}, likes=result.step)
+        if result.step == 5:
+            simulation.request_stop()
+
+    with pytest.raises(RunStoppedError):
+        simulation.run_sync(inject)
+    assert replay(tmp_path / "run") == simulation.summary.state_hash
+    resume(tmp_path / "run")
+    assert open_run(tmp_path / "run").manifest.status == "done"
+    assert replay(tmp_path / "run") == open_run(tmp_path / "run").manifest.state_hash
+
+
+def test_a_changed_record_is_noticed(tmp_path: Path) -> None:
+    Simulation(scenario(), tmp_path / "run").run_sync()
+    metrics = pl.read_parquet(tmp_path / "run/metrics.parquet")
+    wrong = metrics.with_columns(
+        step_digest=pl.when(pl.col("step") == 5).then(pl.lit("0")).otherwise(pl.col("step_digest"))
+    )
+    wrong.write_parquet(tmp_path / "run/metrics.parquet")
+    with pytest.raises(ReplayError, match="step 5"):
+        replay(tmp_path / "run")
+
+
+def test_what_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="no such run"):
+        Resumption(tmp_path / "none")
+    Simulation(scenario(), tmp_path / "done").run_sync()
+    with pytest.raises(RunDirectoryError, match="is done"):
+        Resumption(tmp_path / "done")
+    stop_after(2, Simulation(scenario(), tmp_path / "run"))
+    for override in ("simulation.seed=3", "llm.model=other", "recsys.size=3"):
+        with pytest.raises(ScenarioError, match="would change"):
+            Resumption(tmp_path / "run", [override])
+
+
+def test_a_budget_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: Path) -> None:
+    with StubServer() as server:
+        case = asking(server.url)
+        whole = Simulation(case, tmp_path / "whole").run_sync()
+        with pytest.raises(RunStoppedError, match=r"budget\.max_calls"):
+            Simulation(case.with_changes(budget={"max_calls": 20}), tmp_path / "run").run_sync()
+        assert 0 < open_run(tmp_path / "run").steps_done < 8
+        resume(tmp_path / "run", ["budget.max_calls=100000"])
+    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
