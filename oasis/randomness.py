@@ -79,7 +79,10 @@ class Draws:
 
 
 def _pair(agents: Keys, items: Keys | int) -> tuple[Keys, Keys]:
-    a, b = np.broadcast_arrays(np.asarray(agents, np.uint64), np.asarray(items, np.uint64))
+    a, b = np.asarray(agents, np.uint64), np.asarray(items, np.uint64)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    # A view made by broadcasting must not reach a kernel: reading its flags warns.
+    a, b = (x if x.shape == shape else np.broadcast_to(x, shape).copy() for x in (a, b))
     return np.ascontiguousarray(a.ravel()), np.ascontiguousarray(b.ravel())
 
 

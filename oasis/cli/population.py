@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from oasis.errors import ScenarioError
-from oasis.population import SOURCES, Population, describe, load_population
-from oasis.population.parquet import write_parquet
+from oasis.population import SOURCES, Population, describe, load_population, write_population
+from oasis.population.parquet import check_absent
 
 __all__ = ["population"]
 
@@ -33,20 +33,33 @@ def population() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Generate a population and write it as Parquet."""
+    check_absent(out)
     further = dict(_setting(setting) for setting in settings)
     _write(load_population("generate", agents=agents, seed=seed, mean_active=mean_active, **further), out, as_json)
 
 
 @population.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--path", type=click.Path(path_type=Path), help="The same as FILE.")
 @click.option("--source", type=click.Choice(_FILES), required=True, help="Format of the file.")
 @click.option("--activity-path", type=click.Path(path_type=Path), help="CSV with activity counts, for x-csv.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
-def import_(path: Path, source: str, activity_path: Path | None, mean_active: float, out: Path, as_json: bool) -> None:
-    """Read a population from PATH and write it as Parquet."""
-    found = load_population(source, path, activity_path=activity_path, mean_active=mean_active)
+def import_(
+    file: Path | None,
+    path: Path | None,
+    source: str,
+    activity_path: Path | None,
+    mean_active: float,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Read a population from FILE and write it as Parquet."""
+    if (file is None) == (path is None):
+        raise click.UsageError("name one file, as FILE or as --path")
+    check_absent(out)
+    found = load_population(source, file or path, activity_path=activity_path, mean_active=mean_active)
     _write(found, out, as_json)
 
 
@@ -71,7 +84,7 @@ def _setting(setting: str) -> tuple[str, Any]:
 
 
 def _write(found: Population, out: Path, as_json: bool) -> None:
-    write_parquet(found, out)
+    write_population(found, out)
     _show(found, as_json)
     click.echo(f"written to {out}", err=True)
 

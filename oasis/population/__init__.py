@@ -3,6 +3,7 @@
 from oasis.population.describe import describe
 from oasis.population.generate import GenerateParameters, generate
 from oasis.population.load import SOURCES, load_population
+from oasis.population.parquet import read_population, write_population
 from oasis.population.population import HistoryPosts, Population
 
 __all__ = [
@@ -13,4 +14,6 @@ __all__ = [
     "describe",
     "generate",
     "load_population",
+    "read_population",
+    "write_population",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from oasis.kernels.csr import in_row
 from oasis.population.population import Population
 
 __all__ = ["describe", "tail_exponent"]
@@ -19,13 +20,16 @@ def describe(population: Population) -> dict[str, Any]:
     """Return counts and statistics of a population; null where they are not defined.
 
     ``in_degree_exponent`` is the maximum-likelihood exponent of the in-degree's tail; ``reciprocity`` the share of
-    edges that are returned; ``same_group`` the share of edges within a group, beside ``same_group_by_chance`` if the
-    same in- and out-degrees met at random; ``top_tenth_activity`` what the most active tenth have of all activity.
+    edges that are returned, ``mutual_pairs`` that of connected pairs; ``same_group`` the share of edges within a
+    group, beside ``same_group_by_chance`` if the same in- and out-degrees met at random, ``group_assortativity`` the
+    excess over chance as a share of the greatest possible (Newman 2003, equation 2); ``top_tenth_activity`` what the
+    most active tenth have of all activity.
     """
     n, edges = len(population), len(population.follower)
     received = np.bincount(population.followee, minlength=n)
     sent = np.bincount(population.follower, minlength=n)
     same, chance = _assortativity(population, sent, received)
+    returned = _reciprocity(population) if edges else None
     level = np.sort(population.activity.mean(axis=1, dtype=np.float64))[::-1]
     total = float(level.sum())
     texts = population.posts.text
@@ -39,9 +43,13 @@ def describe(population: Population) -> dict[str, Any]:
         "mean_follows": edges / n,
         "most_followed": int(received.max()),
         "in_degree_exponent": tail_exponent(received),
-        "reciprocity": _reciprocity(population) if edges else None,
+        "reciprocity": returned,
+        "mutual_pairs": None if returned is None else returned / (2.0 - returned),
         "same_group": same,
         "same_group_by_chance": chance,
+        "group_assortativity": None
+        if same is None or chance is None or chance == 1
+        else (same - chance) / (1 - chance),
         "mean_activity": total / n,
         "top_tenth_activity": float(level[: max(1, n // 10)].sum()) / total if total else None,
         "refused_rows": len(reasons),
@@ -60,10 +68,13 @@ def tail_exponent(degrees: npt.NDArray[np.integer]) -> float | None:
 
 
 def _reciprocity(population: Population) -> float:
-    n = len(population)
-    there = population.follower.astype(np.int64) * n + population.followee
-    back = population.followee.astype(np.int64) * n + population.follower
-    return float(np.isin(back, there).mean())
+    """Return the share of edges whose reverse is there: looked up in sorted rows, one per follower."""
+    follower, followee = population.follower, population.followee
+    packed = np.sort(follower.astype(np.int64) << 32 | followee)
+    indptr = np.r_[0, np.cumsum(np.bincount(follower, minlength=len(population)))]
+    place = np.empty(len(packed), np.int64)
+    in_row(indptr, (packed & 0xFFFFFFFF).astype(np.int32), followee.astype(np.int64), follower.astype(np.int64), place)
+    return float((place >= 0).mean())
 
 
 def _assortativity(

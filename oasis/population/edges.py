@@ -17,41 +17,45 @@ I32 = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class EdgeList:
-    """Edges as they stand in a source, in its order, each with the line or row that names it."""
+    """Edges as they stand in a source, in its order, each with the line (of text) or row (of Parquet) that names it."""
 
     follower: npt.NDArray[np.int64]
     followee: npt.NDArray[np.int64]
-    line: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    unit: str = "line"
 
 
-def accept_edges(edges: EdgeList, agents: int, file: str, field: str) -> tuple[I32, I32, list[dict[str, Any]]]:
+def accept_edges(
+    edges: EdgeList, agents: int, file: str, fields: tuple[str, str]
+) -> tuple[I32, I32, list[dict[str, Any]]]:
     """Return (follower, followee, refused rows): self-follows and repeats are refused.
 
     Raises
     ------
     PopulationError
-        For an agent that does not exist, naming file and line.
+        For an agent that does not exist, naming file and line or row.
     """
-    for ids in (edges.follower, edges.followee):
+    for ids, field in zip((edges.follower, edges.followee), fields, strict=True):
         unknown = np.flatnonzero((ids < 0) | (ids >= agents))
         if len(unknown):
             at = unknown[0]
             raise PopulationError(
-                f"{file}, line {edges.line[at]}: {field} names agent {ids[at]}, which does not exist; "
+                f"{file}, {edges.unit} {edges.place[at]}: {field} names agent {ids[at]}, which does not exist; "
                 f"allowed: 0 to {agents - 1} (agents are numbered by their row)"
             )
     itself = edges.follower == edges.followee
     pair = edges.follower * agents + edges.followee
-    _, first = np.unique(pair, return_index=True)
-    repeated = np.ones(len(pair), np.bool_)
-    repeated[first] = False
+    repeated = np.zeros(len(pair), np.bool_)
+    if np.any(pair[1:] <= pair[:-1]):  # our own files are sorted, which is quick to see
+        order = np.argsort(pair, kind="stable")
+        repeated[order[1:]] = pair[order[1:]] == pair[order[:-1]]
     kept = ~itself & ~repeated
     refused = [
         {
             "file": file,
-            "line": int(edges.line[i]),
+            edges.unit: int(edges.place[i]),
             "agent_id": int(edges.follower[i]),
-            "field": field,
+            "field": fields[1],
             "value": int(edges.followee[i]),
             "reason": "self-follow" if itself[i] else "repeated follow",
         }

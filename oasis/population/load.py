@@ -8,8 +8,9 @@ from typing import Any
 
 from oasis.errors import ScenarioError, nearest
 from oasis.plugins import parse_parameters
+from oasis.population.activity import check_mean
 from oasis.population.generate import GenerateParameters, generate
-from oasis.population.parquet import read_parquet, read_posts
+from oasis.population.parquet import read_population, read_posts
 from oasis.population.population import Population
 from oasis.population.reddit_json import read_reddit_json
 from oasis.population.x_csv import read_x_csv
@@ -46,6 +47,7 @@ def load_population(
     ------
     ScenarioError, PopulationError
     """
+    check_mean(mean_active)
     if source not in SOURCES:
         raise ScenarioError(
             f"population.source: unknown {source!r}{nearest(source, SOURCES)}; allowed: {', '.join(SOURCES)}"
@@ -79,7 +81,7 @@ def _read(source: str, path: Path, activity_path: Path | None, mean_active: floa
         return read_x_csv(path, activity_path, mean_active)
     if source == "reddit-json":
         return read_reddit_json(path, mean_active)
-    return read_parquet(path, mean_active)
+    return read_population(path, mean_active)
 
 
 def _add_history(population: Population, path: Path) -> None:

@@ -1,22 +1,28 @@
-"""Our own format: a folder with ``users.parquet``, ``follows.parquet``, ``posts.parquet`` and ``refused.json``."""
+"""Our own format: a folder with ``users.parquet``, ``follows.parquet``, ``posts.parquet`` and ``refused.json``.
+
+Rows are counted from 0: the row of a user is its agent id.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oasis.errors import PopulationError, nearest
-from oasis.population.activity import HOURS, check_probabilities, constant_activity
+from oasis.population.activity import HOURS
+from oasis.population.columns import activity_column, ids_column, keys_column, within
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
 
-__all__ = ["FOLLOWS", "POSTS", "USERS", "read_parquet", "write_parquet"]
+__all__ = ["FOLLOWS", "POSTS", "USERS", "check_absent", "read_population", "write_population"]
 
 _TEXT, _I32 = pa.large_string(), pa.int32()
 USERS = pa.schema(
@@ -29,6 +35,7 @@ USERS = pa.schema(
         ("stance", pa.float32()),
         ("base_followers", _I32),
         ("activity", pa.list_(pa.float32(), HOURS)),
+        ("key", pa.uint64()),
     ]
 )
 """Columns of ``users.parquet`` (agents by row; only ``username`` must be there); further ones become attributes."""
@@ -45,9 +52,11 @@ POSTS = pa.schema(
     ]
 )
 """Columns of ``posts.parquet``; only ``author_id`` and ``content`` must be there."""
+REFUSED = "refused.json"
+_MOST = 2**31 - 1
 
 
-def write_parquet(population: Population, folder: Path) -> None:
+def write_population(population: Population, folder: Path) -> None:
     """Write a population into a new folder.
 
     Raises
@@ -55,27 +64,46 @@ def write_parquet(population: Population, folder: Path) -> None:
     PopulationError
         If `folder` exists.
     """
-    if folder.exists():
-        raise PopulationError(f"{folder}: is there already; choose another --out, or remove it")
+    check_absent(folder)
     p = population
     activity = pa.FixedSizeListArray.from_arrays(pa.array(p.activity.ravel()), HOURS)
     stance = pa.array(p.stance, pa.float32(), mask=np.isnan(p.stance))
     texts = [p.username, p.name, p.bio, p.persona, p.group]
-    users = pa.table([*texts, stance, pa.array(p.base_followers), activity], schema=USERS)
+    users = pa.table([*texts, stance, pa.array(p.base_followers), activity, pa.array(p.keys)], schema=USERS)
     for field in p.attributes.schema:
         users = users.append_column(field, p.attributes.column(field.name))
     posts = p.posts
     columns = [posts.author, posts.text, posts.topic, posts.community, posts.likes, posts.dislikes, posts.veracity]
-    part = folder.with_name(f".{folder.name}.part")
-    part.mkdir(parents=True)
-    pq.write_table(users, part / "users.parquet", compression="zstd")
-    pq.write_table(pa.table([p.follower, p.followee], schema=FOLLOWS), part / "follows.parquet", compression="zstd")
-    pq.write_table(pa.table([pa.array(c) for c in columns], schema=POSTS), part / "posts.parquet", compression="zstd")
-    (part / "refused.json").write_text(json.dumps(p.refused_rows, indent=1) + "\n", "utf-8")
-    part.rename(folder)
+    tables = {
+        "users": users,
+        "follows": pa.table([p.follower, p.followee], schema=FOLLOWS),
+        "posts": pa.table([pa.array(c) for c in columns], schema=POSTS),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:  # whole, or not there at all
+            written = Path(part) / folder.name
+            written.mkdir()
+            for name, table in tables.items():
+                pq.write_table(table, written / f"{name}.parquet", compression="zstd")
+            (written / REFUSED).write_text(json.dumps(p.refused_rows, indent=1) + "\n", "utf-8")
+            written.rename(folder)
+    except OSError as error:
+        raise PopulationError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
 
 
-def read_parquet(folder: Path, mean_active: float) -> Population:
+def check_absent(folder: Path) -> None:
+    """Refuse a folder that is there.
+
+    Raises
+    ------
+    PopulationError
+    """
+    if folder.exists():
+        raise PopulationError(f"{folder}: is there already; choose another --out, or remove it")
+
+
+def read_population(folder: Path, mean_active: float = 0.05) -> Population:
     """Read a population; ``follows.parquet`` and ``posts.parquet`` may be missing, and so may most columns.
 
     Where ``activity`` is missing, it is `mean_active` for all; where it is there, it is taken as it is.
@@ -94,13 +122,14 @@ def read_parquet(folder: Path, mean_active: float) -> Population:
         raise PopulationError(f"{place}: has no users; a population needs at least one")
     follows = _read(folder / "follows.parquet", FOLLOWS, FOLLOWS.names, optional=True)
     edges = EdgeList(
-        _ids(follows, "follower_id", folder / "follows.parquet").astype(np.int64),
-        _ids(follows, "followee_id", folder / "follows.parquet").astype(np.int64),
-        np.arange(1, follows.num_rows + 1),
+        ids_column(follows, "follower_id", folder / "follows.parquet").astype(np.int64),
+        ids_column(follows, "followee_id", folder / "follows.parquet").astype(np.int64),
+        np.arange(follows.num_rows),
+        unit="row",
     )
-    follower, followee, refused = accept_edges(edges, n, str(folder / "follows.parquet"), "followee_id")
-    if (folder / "refused.json").exists():
-        refused = json.loads((folder / "refused.json").read_text("utf-8")) + refused
+    follower, followee, refused = accept_edges(
+        edges, n, str(folder / "follows.parquet"), ("follower_id", "followee_id")
+    )
     further = [c for c in users.column_names if c not in USERS.names]
 
     def column(name: str) -> pa.Array:
@@ -108,14 +137,15 @@ def read_parquet(folder: Path, mean_active: float) -> Population:
 
     return Population(
         **{name: column(name) for name in ("username", "name", "bio", "persona", "group")},
-        activity=_activity(column("activity"), mean_active, place),
-        stance=column("stance").to_numpy(zero_copy_only=False).astype(np.float32),
-        base_followers=column("base_followers").fill_null(0).to_numpy(),
+        activity=activity_column(column("activity"), mean_active, place),
+        stance=within(column("stance"), (-1, 1), np.nan, place, "stance"),
+        base_followers=within(column("base_followers"), (0, _MOST), 0, place, "base_followers"),
         follower=follower,
         followee=followee,
         posts=read_posts(folder / "posts.parquet", n, optional=True),
         attributes=users.select(further),
-        refused_rows=refused,
+        refused_rows=_refused(folder / REFUSED) + refused,
+        keys=keys_column(column("key"), place),
     )
 
 
@@ -128,21 +158,23 @@ def read_posts(path: Path, agents: int, optional: bool = False) -> HistoryPosts:
         Naming the row, for an author that does not exist among `agents`.
     """
     table = _read(path, POSTS, ("author_id", "content"), optional)
-    author = _ids(table, "author_id", path)
+    author = ids_column(table, "author_id", path)
     unknown = np.flatnonzero((author < 0) | (author >= agents))
     if len(unknown):
         raise PopulationError(
-            f"{path}, row {unknown[0] + 1}: author_id {author[unknown[0]]} does not exist; allowed: 0 to {agents - 1}"
+            f"{path}, row {unknown[0]}: author_id {author[unknown[0]]} does not exist; allowed: 0 to {agents - 1}"
         )
 
-    def column(name: str, missing: Any = None) -> Any:
-        values = table.column(name).combine_chunks()
-        return values if missing is None else values.fill_null(missing).to_numpy()
+    content, topic, community = (table.column(name).combine_chunks() for name in ("content", "topic", "community"))
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(content.fill_null(""))), 0)
+    if pc.any(blank).as_py():
+        raise PopulationError(f"{path}, row {pc.index(blank, True).as_py()}: content is empty; a post needs a text")
 
-    content, topic, community = (column(name) for name in ("content", "topic", "community"))
-    return HistoryPosts(
-        author, content, topic, community, column("likes", 0), column("dislikes", 0), column("veracity", -1)
-    )
+    def votes(name: str) -> npt.NDArray[np.int32]:
+        return within(table.column(name).combine_chunks(), (0, _MOST), 0, str(path), name)
+
+    veracity = within(table.column("veracity").combine_chunks(), (-1, 1), -1, str(path), "veracity")
+    return HistoryPosts(author, content, topic, community, votes("likes"), votes("dislikes"), veracity)
 
 
 def _read(path: Path, schema: pa.Schema, required: Any, optional: bool = False) -> pa.Table:
@@ -166,30 +198,23 @@ def _read(path: Path, schema: pa.Schema, required: Any, optional: bool = False) 
         values = table.column(field.name) if field.name in table.column_names else None
         try:
             columns[field.name] = pa.nulls(table.num_rows, field.type) if values is None else values.cast(field.type)
-        except pa.ArrowException:
+        except pa.ArrowException as error:
+            got = table.schema.field(field.name).type
             raise PopulationError(
-                f"{path}: column {field.name!r} must be {field.type}, got {table.schema.field(field.name).type}"
+                f"{path}: column {field.name!r} must be {field.type}, got {got}: {str(error).splitlines()[0]}"
             ) from None
     columns |= {name: table.column(name) for name in table.column_names if name not in columns}
     return pa.table(columns)
 
 
-def _ids(table: pa.Table, name: str, path: Path) -> npt.NDArray[np.int32]:
-    column = table.column(name)
-    if column.null_count:
-        row = column.is_null().to_numpy().argmax() + 1
-        raise PopulationError(f"{path}, row {row}: {name} is empty")
-    return np.asarray(column.to_numpy(), np.int32)
-
-
-def _activity(column: pa.Array, mean_active: float, place: str) -> npt.NDArray[np.float32]:
-    if column.null_count == len(column):
-        return constant_activity(len(column), mean_active)
-    if column.null_count:
-        raise PopulationError(
-            f"{place}, row {column.is_null().to_numpy(zero_copy_only=False).argmax()}: activity is empty"
-        )
-    flat = column.flatten().fill_null(np.nan).to_numpy(zero_copy_only=False)
-    activity = np.asarray(flat, np.float32).reshape(len(column), HOURS)
-    check_probabilities(activity, place)
-    return activity
+def _refused(path: Path) -> list[dict[str, Any]]:
+    """Return what an earlier reading refused."""
+    if not path.exists():
+        return []
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise PopulationError(f"{path}: not JSON: {error}; restore or remove it") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "reason" in row for row in rows):
+        raise PopulationError(f"{path}: must be a list of objects, each with a reason; restore or remove it")
+    return rows

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from oasis.randomness import Lane, agent_keys, derive_keys
 from oasis.world.world import World
@@ -85,7 +86,9 @@ class Population:
     attributes : pyarrow.Table, n rows
         Further columns (age, country, interests ...).
     refused_rows : list of dict
-        What was left out, each with its place and reason.
+        What was left out: file, line, agent_id, field, value, reason.
+    keys : ndarray, shape (n,), uint64
+        Stable keys, which all draws are made from; distinct. By default made of the row in the source.
     """
 
     username: pa.LargeStringArray
@@ -101,14 +104,14 @@ class Population:
     posts: HistoryPosts
     attributes: pa.Table
     refused_rows: list[dict[str, Any]] = field(default_factory=list)
+    keys: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    def __post_init__(self) -> None:
+        if len(self.keys) != len(self):
+            self.keys = agent_keys(np.arange(len(self)))
 
     def __len__(self) -> int:
         return len(self.username)
-
-    @property
-    def keys(self) -> npt.NDArray[np.uint64]:
-        """Stable keys: an agent's origin is its row in the source."""
-        return agent_keys(np.arange(len(self)))
 
     def install(self, world: World) -> None:
         """Fill an empty world: agents, follows, history posts with their counts, attributes."""
@@ -141,11 +144,11 @@ class Population:
         begins = np.flatnonzero(np.r_[True, ~same]) if p else np.empty(0, np.int64)
         rank = np.empty(p, np.int64)
         rank[order] = np.arange(p) - np.repeat(begins, np.diff(np.r_[begins, p]))
-        names = list(dict.fromkeys(c for c in posts.community.to_pylist() if c is not None))
-        if names:
+        encoded = pc.dictionary_encode(posts.community)  # communities are numbered as they first appear
+        names = encoded.dictionary
+        if len(names):
             world.communities.append(len(names), name=world.texts.intern_all(names))
-        number = {name: i for i, name in enumerate(names)}
-        community = [number.get(c, -1) for c in posts.community.to_pylist()] if names else -1
+        community = encoded.indices.fill_null(-1).to_numpy()
         ids = np.arange(p, dtype=np.int32)
         world.posts.append(
             p,

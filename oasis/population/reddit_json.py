@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oasis.errors import PopulationError
 from oasis.population.activity import constant_activity
 from oasis.population.population import HistoryPosts, Population
+from oasis.randomness import agent_keys, text_key
 
 __all__ = ["Persona", "read_reddit_json"]
 
@@ -26,16 +27,16 @@ class Persona(BaseModel):
     realname: str | None = None
     bio: str | None = None
     persona: str | None = None
-    age: int | None = None
+    age: int | None = Field(default=None, ge=0, le=150)
     gender: str | None = None
     mbti: str | None = None
     country: str | None = None
     profession: str | None = None
-    interested_topics: list[str] = []
+    interested_topics: list[str] | None = None
 
 
 def read_reddit_json(path: Path, mean_active: float) -> Population:
-    """Read personas; usernames are unique, agents are numbered by their place.
+    """Read personas; usernames are unique, and stable keys are made of them; agents are numbered by their place.
 
     Raises
     ------
@@ -76,9 +77,12 @@ def read_reddit_json(path: Path, mean_active: float) -> Population:
             {
                 "age": pa.array([p.age for p in personas], pa.int32()),
                 **{key: texts(key) for key in ("gender", "mbti", "country", "profession")},
-                "interested_topics": pa.array([p.interested_topics for p in personas], pa.list_(pa.large_string())),
+                "interested_topics": pa.array(
+                    [p.interested_topics or [] for p in personas], pa.list_(pa.large_string())
+                ),
             }
         ),
+        keys=agent_keys([text_key(name) for name in first]),
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import csv
-from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,31 @@ import pyarrow as pa
 
 from oasis.errors import PopulationError, nearest
 from oasis.population.activity import HOURS, constant_activity, scale_to_mean
+from oasis.population.csv_rows import Rows, text_array
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
+from oasis.world.text import normalise_one
 
 __all__ = ["read_x_csv"]
 
 FOLLOWS, TWEETS, ACTIVITY = "following_agentid_list", "previous_tweets", "activity_level_frequency"
-_LONGEST_CELL = 16 * 2**20
+_COUNTS = ("followers_count", "follower_count")
+_COLUMNS = ("user_id", "username", "name", "description", "user_char", FOLLOWS, TWEETS, ACTIVITY, *_COUNTS)
+_UNUSED = frozenset(
+    {"activity_level", "created_at", "follower_agentid_list", "following_count", "following_list"}
+    | {"is_super_user", "tweets_id"}
+)
+"""Columns of the reference's files that tell nothing more; they are near ours by their spelling."""
+_ALMOST = 0.85  # likeness at which a column is taken for a misspelling; assumed
 
 
 def read_x_csv(path: Path, activity_path: Path | None, mean_active: float) -> Population:
     """Read X profiles; agents are numbered by their row.
 
     Columns: ``user_id`` (unique), ``username`` (may repeat), ``name``, ``description`` (the bio), ``user_char`` (the
-    persona), ``following_agentid_list``, ``previous_tweets``, ``followers_count``, ``activity_level_frequency`` (24
-    counts). Only ``username`` must be there; others are left alone.
+    persona), ``following_agentid_list``, ``previous_tweets``, ``followers_count`` (or
+    ``follower_count``), ``activity_level_frequency`` (24 counts). Only ``username`` must be there; others are left
+    alone, unless their name is all but one of these.
 
     Parameters
     ----------
@@ -40,25 +48,18 @@ def read_x_csv(path: Path, activity_path: Path | None, mean_active: float) -> Po
     PopulationError
         Naming file, line and column.
     """
-    rows = _Rows(path)
-    if "username" not in rows.columns:
-        raise PopulationError(
-            f"{path}: no column 'username'{nearest('username', rows.columns)}; it has: {', '.join(rows.columns)}"
-        )
+    rows = Rows(path)
+    _check_columns(rows)
     n = len(rows)
     _check_ids(rows)
     follows = rows.lists(FOLLOWS)
     edges = EdgeList(
         np.repeat(np.arange(n, dtype=np.int64), [len(f) for f in follows]),
-        np.array([_whole(v, rows, i, FOLLOWS) for i, f in enumerate(follows) for v in f], np.int64),
+        np.array([rows.whole(v, i, FOLLOWS) for i, f in enumerate(follows) for v in f], np.int64),
         np.repeat(np.array(rows.lines, np.int64), [len(f) for f in follows]),
     )
-    follower, followee, refused = accept_edges(edges, n, str(path), FOLLOWS)
-    tweets = rows.lists(TWEETS)
-    for i, listed in enumerate(tweets):
-        if any(not isinstance(t, str) for t in listed):
-            raise PopulationError(f"{rows.place(i)}: {TWEETS} must be a list of texts")
-    author = np.repeat(np.arange(n, dtype=np.int32), [len(t) for t in tweets])
+    follower, followee, refused = accept_edges(edges, n, str(path), ("agent", FOLLOWS))
+    posts, empty = _posts(rows)
     bio, persona = rows.texts("description"), rows.texts("user_char")
     return Population(
         username=rows.texts("username"),
@@ -71,102 +72,49 @@ def read_x_csv(path: Path, activity_path: Path | None, mean_active: float) -> Po
         base_followers=_base_followers(rows, followee),
         follower=follower,
         followee=followee,
-        posts=HistoryPosts.build(author, _array([t for listed in tweets for t in listed])),
+        posts=posts,
         attributes=pa.table({}),
-        refused_rows=refused,
+        refused_rows=refused + empty,
     )
 
 
-class _Rows:
-    """A CSV file's cells with the line that each row begins on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[int] = []
-        self._cells: list[list[str]] = []
-        try:
-            self._read()
-        except FileNotFoundError:
-            raise PopulationError(f"{path}: no such file") from None
-        except UnicodeDecodeError as error:
-            raise PopulationError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
-        except OSError as error:
-            raise PopulationError(f"{path}: cannot be read: {error.strerror}") from None
-        if not self._cells:
-            raise PopulationError(f"{path}: has no users; a population needs at least one")
-
-    def _read(self) -> None:
-        limit = csv.field_size_limit(_LONGEST_CELL)
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, strict=True)
-                rows = self._numbered(reader)
-                _, self.columns = next(rows, (0, []))
-                repeated = {c for c in self.columns if self.columns.count(c) > 1}
-                if repeated:
-                    raise PopulationError(f"{self.path}, line 1: column {sorted(repeated)[0]!r} stands twice")
-                for line, cells in rows:
-                    if len(cells) != len(self.columns):
-                        raise PopulationError(
-                            f"{self.path}, line {line}: {len(cells)} cells, but the header has {len(self.columns)}"
-                        )
-                    self.lines.append(line)
-                    self._cells.append(cells)
-        finally:
-            csv.field_size_limit(limit)
-
-    def _numbered(self, reader: Any) -> Iterator[tuple[int, list[str]]]:
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise PopulationError(f"{self.path}, line {line}: not a CSV row: {error}") from None
-            if cells:
-                yield line, cells
-
-    def __len__(self) -> int:
-        return len(self._cells)
-
-    def place(self, row: int) -> str:
-        return f"{self.path}, line {self.lines[row]}"
-
-    def column(self, name: str) -> list[str]:
-        at = self.columns.index(name)
-        return [cells[at] for cells in self._cells]
-
-    def texts(self, name: str) -> pa.LargeStringArray:
-        """Return a text column, null where it is empty or not there."""
-        if name not in self.columns:
-            return pa.nulls(len(self), pa.large_string())
-        return _array([cell or None for cell in self.column(name)])
-
-    def lists(self, name: str) -> list[list[Any]]:
-        """Return a column of Python list literals, read as data."""
-        if name not in self.columns:
-            return [[] for _ in range(len(self))]
-        return [self._list(cell, i, name) for i, cell in enumerate(self.column(name))]
-
-    def _list(self, cell: str, row: int, name: str) -> list[Any]:
-        if cell.strip() in ("", "[]", "nan"):
-            return []
-        try:
-            value = ast.literal_eval(cell.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-        if not isinstance(value, list):
-            raise PopulationError(f"{self.place(row)}: {name} must be a list such as [1, 2], got {cell!r:.80}")
-        return value
+def _check_columns(rows: Rows) -> None:
+    """Refuse a header without ``username``, and columns that are all but one of ours: they would be left alone."""
+    if "username" not in rows.columns:
+        raise PopulationError(
+            f"{rows.path}: no column 'username'{nearest('username', rows.columns)}; it has: {', '.join(rows.columns)}"
+        )
+    for column in _COLUMNS:
+        others = [c for c in rows.columns if c not in _COLUMNS and c not in _UNUSED]
+        close = get_close_matches(column, others, n=1, cutoff=_ALMOST) if column not in rows.columns else []
+        if close:
+            raise PopulationError(
+                f"{rows.path}, line 1: unknown column {close[0]!r} (did you mean {column!r}?); rename or remove it"
+            )
 
 
-def _check_ids(rows: _Rows) -> None:
+def _posts(rows: Rows) -> tuple[HistoryPosts, list[dict[str, Any]]]:
+    """Return earlier posts, and those refused because nothing is in them."""
+    author, texts, refused = [], [], []
+    for i, listed in enumerate(rows.lists(TWEETS)):
+        for tweet in listed:
+            if not isinstance(tweet, str):
+                raise PopulationError(f"{rows.place(i)}: {TWEETS} must be a list of texts, got {tweet!r:.80} in it")
+            if normalise_one(tweet).strip():
+                author.append(i)
+                texts.append(tweet)
+            else:
+                place = {"file": str(rows.path), "line": rows.lines[i], "agent_id": i}
+                refused.append({**place, "field": TWEETS, "value": None, "reason": "empty post"})
+    return HistoryPosts.build(author, text_array(texts)), refused
+
+
+def _check_ids(rows: Rows) -> None:
     if "user_id" not in rows.columns:
         return
     first: dict[str, int] = {}
-    for i, user_id in enumerate(rows.column("user_id")):
-        if not user_id.strip():
+    for i, user_id in enumerate(cell.strip() for cell in rows.column("user_id")):
+        if not user_id:
             raise PopulationError(f"{rows.place(i)}: user_id is empty; each row needs its own")
         if user_id in first:
             raise PopulationError(
@@ -176,9 +124,9 @@ def _check_ids(rows: _Rows) -> None:
         first[user_id] = i
 
 
-def _activity(rows: _Rows, activity_path: Path | None, mean_active: float) -> npt.NDArray[np.float32]:
+def _activity(rows: Rows, activity_path: Path | None, mean_active: float) -> npt.NDArray[np.float32]:
     if activity_path is not None:
-        other = _Rows(activity_path)
+        other = Rows(activity_path)
         if ACTIVITY not in other.columns:
             raise PopulationError(f"{activity_path}: no column {ACTIVITY!r}; it has: {', '.join(other.columns)}")
         if len(other) != len(rows):
@@ -204,25 +152,11 @@ def _activity(rows: _Rows, activity_path: Path | None, mean_active: float) -> np
     return scale_to_mean(counts, mean_active, str(rows.path))
 
 
-def _base_followers(rows: _Rows, followee: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _base_followers(rows: Rows, followee: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Return followers from outside: those that the profile counts, less those in the file."""
-    name = next((c for c in ("followers_count", "follower_count") if c in rows.columns), None)
+    name = next((c for c in _COUNTS if c in rows.columns), None)
     inside = np.bincount(followee, minlength=len(rows))
     if name is None:
         return np.zeros(len(rows), np.int32)
-    counted = [_whole(cell or 0, rows, i, name) for i, cell in enumerate(rows.column(name))]
+    counted = [rows.whole(cell or 0, i, name) for i, cell in enumerate(rows.column(name))]
     return np.clip(np.array(counted, np.int64) - inside, 0, 2**31 - 1).astype(np.int32)
-
-
-def _whole(value: Any, rows: _Rows, row: int, column: str) -> int:
-    try:
-        if isinstance(value, bool) or float(value) != int(float(value)):
-            raise ValueError
-        return int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        raise PopulationError(f"{rows.place(row)}: {column} must hold whole numbers, got {value!r:.80}") from None
-
-
-def _array(texts: list[str | None]) -> pa.LargeStringArray:
-    clean = [None if t is None else t.encode("utf-8", "replace").decode("utf-8") for t in texts]
-    return pa.array(clean, pa.large_string())

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasis.errors import InputError, PopulationError, ScenarioError
-from oasis.population import load_population
-from oasis.population.parquet import write_parquet
+from oasis.population import load_population, write_population
 from oasis.world.world import World
 
 HEADER = ["user_id", "username", "name", "description", "user_char", "following_agentid_list", "previous_tweets"]
@@ -184,7 +183,7 @@ def test_broken_json_has_its_line(tmp_path: Path) -> None:
 
 def test_parquet_round_trip(tmp_path: Path) -> None:
     first = load_population("generate", agents=200, seed=3, history=2.5, communities=True)
-    write_parquet(first, tmp_path / "pop")
+    write_population(first, tmp_path / "pop")
     second = load_population("parquet", tmp_path / "pop")
     worlds = []
     for population in (first, second):
@@ -194,7 +193,7 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     assert worlds[0].state_hash() == worlds[1].state_hash()
     assert worlds[0].attributes.equals(worlds[1].attributes)
     with pytest.raises(PopulationError, match="is there already"):
-        write_parquet(first, tmp_path / "pop")
+        write_population(first, tmp_path / "pop")
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.5])
