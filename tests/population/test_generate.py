@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from oasis.population import describe, load_population
@@ -69,3 +72,18 @@ def test_tail_exponent_of_a_known_law() -> None:
     degrees = np.floor(10 * u ** (-1 / 1.5) + 0.5).astype(int)  # density exponent 2.5
     assert tail_exponent(degrees) == pytest.approx(2.5, abs=0.05)
     assert tail_exponent(np.array([1, 2, 3])) is None
+    assert tail_exponent(np.full(1000, 5)) == pytest.approx(1 + 1 / np.log(5 / 4.5))
+
+
+def test_a_description_by_hand(tmp_path: Path) -> None:
+    users = {"username": list("abcd"), "group": ["p", "p", "q", None], "bio": ["x", "", None, "y"]}
+    pl.DataFrame(users).write_parquet(tmp_path / "users.parquet")
+    edges = {"follower_id": [0, 1, 0, 2, 3], "followee_id": [1, 0, 2, 3, 0]}
+    pl.DataFrame(edges).write_parquet(tmp_path / "follows.parquet")
+    facts = describe(load_population("parquet", tmp_path))
+    assert facts["empty_bios"] == 2
+    assert facts["reciprocity"] == pytest.approx(2 / 5)
+    assert facts["mutual_pairs"] == pytest.approx(1 / 4)
+    assert facts["same_group"] == pytest.approx(2 / 5)
+    assert facts["same_group_by_chance"] == pytest.approx(3 / 5 * 3 / 5 + 1 / 5 * 1 / 5)
+    assert facts["group_assortativity"] == pytest.approx(0.0)

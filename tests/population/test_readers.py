@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from oasis.errors import InputError, PopulationError, ScenarioError
 from oasis.population import load_population, write_population
+from oasis.testing.invariants import check_invariants
 from oasis.world.world import World
 
 HEADER = ["user_id", "username", "name", "description", "user_char", "following_agentid_list", "previous_tweets"]
@@ -59,6 +60,16 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert world.users["posts"].tolist() == [2, 0, 0]
     assert world.posts["previous_by_author"].tolist() == [-1, 0]
     assert world.users["last_post"].tolist() == [1, -1, -1]
+    check_invariants(world)
+
+
+def test_followers_from_outside_the_file(tmp_path: Path) -> None:
+    for name in ("followers_count", "follower_count"):
+        rows = [[*_row(0, following_agentid_list="[1]"), "7"], [*_row(1), "3"], [*_row(2), ""]]
+        found = load_population("x-csv", _csv(tmp_path / "x.csv", rows, [*HEADER, name]))
+        assert found.base_followers.tolist() == [7, 2, 0]  # one of the three is in the file
+        with pytest.raises(PopulationError, match=f"line 2: {name} must hold whole numbers"):
+            load_population("x-csv", _csv(tmp_path / "y.csv", [[*_row(0), "many"]], [*HEADER, name]))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +147,9 @@ def test_every_edge_is_installed_or_listed(tmp_path_factory: pytest.TempPathFact
     rows = [_row(i, following_agentid_list=str(f)) for i, f in enumerate(follows)]
     found = load_population("x-csv", _csv(path, rows))
     assert len(found.follower) + len(found.refused_rows) == sum(map(len, follows))
+    world = World()
+    found.install(world)
+    check_invariants(world)
     expected = {(i, j) for i, f in enumerate(follows) for j in f if i != j}
     assert set(zip(found.follower.tolist(), found.followee.tolist(), strict=True)) == expected
 
@@ -183,12 +197,14 @@ def test_broken_json_has_its_line(tmp_path: Path) -> None:
 
 def test_parquet_round_trip(tmp_path: Path) -> None:
     first = load_population("generate", agents=200, seed=3, history=2.5, communities=True)
+    first.base_followers[:] = np.arange(200)
     write_population(first, tmp_path / "pop")
     second = load_population("parquet", tmp_path / "pop")
     worlds = []
     for population in (first, second):
         world = World()
         population.install(world)
+        check_invariants(world)
         worlds.append(world)
     assert worlds[0].state_hash() == worlds[1].state_hash()
     assert worlds[0].attributes.equals(worlds[1].attributes)
@@ -259,3 +275,99 @@ def test_bad_tables(keys: dict[str, object], message: str) -> None:
         load_population(**keys)  # type: ignore[arg-type]
     assert message in str(error.value)
     assert isinstance(error.value, InputError)
+
+
+def test_misspelt_columns_are_not_left_alone(tmp_path: Path) -> None:
+    header = ["username", "following_agentids_list"]
+    with pytest.raises(PopulationError, match="did you mean 'following_agentid_list'"):
+        load_population("x-csv", _csv(tmp_path / "x.csv", [["a", "[1]"]], header))
+    others = ["username", "following_list", "follower_agentid_list", "follower_count", "activity_level", "name_2"]
+    assert len(load_population("x-csv", _csv(tmp_path / "y.csv", [["a", "[]", "[5]", "7", "[]", ""]], others))) == 1
+
+
+def test_empty_posts_are_refused_one_by_one(tmp_path: Path) -> None:
+    rows = [_row(0, previous_tweets=r"['', 'yes', ' \n', '\x00']"), _row(1, previous_tweets=r"['\d stays']")]
+    found = load_population("x-csv", _csv(tmp_path / "x.csv", rows))
+    assert found.posts.text.to_pylist() == ["yes", r"\d stays"]
+    assert [(r["line"], r["agent_id"], r["reason"]) for r in found.refused_rows] == [(2, 0, "empty post")] * 3
+
+
+def test_numbers_too_large_to_be_ids(tmp_path: Path) -> None:
+    for value in (10**30, "1e400", 2**40):
+        with pytest.raises(PopulationError, match="line 2"):
+            load_population("x-csv", _csv(tmp_path / "x.csv", [_row(0, following_agentid_list=f"[{value}]")]))
+
+
+def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    # blank lines, line breaks of every kind inside cells, and a byte order mark are counted as an editor counts them
+    text = (
+        '\ufeffusername,description,following_agentid_list\r\na,"x\r\ny\n\nz",[]\r\n\r\n\r\nb,"",[]\r\nc,"q\n",[77]\r\n'
+    )
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    with pytest.raises(PopulationError, match="line 9: following_agentid_list names agent 77"):
+        load_population("x-csv", tmp_path / "x.csv")
+
+
+def test_personas_are_keyed_by_their_name(tmp_path: Path) -> None:
+    one = load_population("reddit-json", _json(tmp_path / "1.json", [{"username": "a"}, {"username": "b"}]))
+    two = load_population("reddit-json", _json(tmp_path / "2.json", [{"username": n} for n in ("new", "b", "a")]))
+    assert one.keys.tolist() == two.keys.tolist()[:0:-1]
+    rows = load_population("x-csv", _csv(tmp_path / "x.csv", [_row(0), _row(1)]))
+    assert rows.keys.tolist() == load_population("generate", agents=5).keys.tolist()[:2]
+
+
+def test_keys_survive_a_round_trip_and_a_cut(tmp_path: Path) -> None:
+    first = load_population("reddit-json", _json(tmp_path / "r.json", [{"username": n} for n in "abc"]))
+    write_population(first, tmp_path / "pop")
+    assert load_population("parquet", tmp_path / "pop").keys.tolist() == first.keys.tolist()
+    users = pl.read_parquet(tmp_path / "pop" / "users.parquet")
+    users[1:].write_parquet(tmp_path / "pop" / "users.parquet")
+    assert load_population("parquet", tmp_path / "pop").keys.tolist() == first.keys.tolist()[1:]
+    users[[0, 1, 0]].write_parquet(tmp_path / "pop" / "users.parquet")
+    with pytest.raises(PopulationError, match="row 2: key .* is that of row 0 too"):
+        load_population("parquet", tmp_path / "pop")
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        ("users", {"stance": [0.5, 1.5]}, "row 1: stance is 1.5; allowed: -1 to 1"),
+        ("users", {"base_followers": [0, -1]}, "row 1: base_followers is -1"),
+        ("users", {"username": ["a", "b"], "key": [5, 5]}, "row 1: key 5"),
+        ("posts", {"author_id": [0], "content": [" "]}, "row 0: content is empty"),
+        ("posts", {"author_id": [0], "content": ["x"], "likes": [-1]}, "likes is -1"),
+        ("posts", {"author_id": [0], "content": ["x"], "veracity": [2]}, "veracity is 2"),
+        ("follows", {"follower_id": [0, None], "followee_id": [1, 0]}, "row 1: follower_id is empty"),
+        ("follows", {"follower_id": [0], "followee_id": [2**40]}, "not in range"),
+        ("follows", {"follower_id": [0, 1], "followee_id": [1, 2]}, "row 1: followee_id names agent 2"),
+        ("follows", {"follower_id": [3], "followee_id": [1]}, "row 0: follower_id names agent 3"),
+    ],
+)
+def test_parquet_values(tmp_path: Path, table: str, columns: dict[str, list[object]], message: str) -> None:
+    folder = tmp_path / "pop"
+    folder.mkdir()
+    users = {"username": ["a", "b"]}
+    pl.DataFrame(users | columns if table == "users" else users).write_parquet(folder / "users.parquet")
+    if table != "users":
+        pl.DataFrame(columns).write_parquet(folder / f"{table}.parquet")
+    with pytest.raises(PopulationError) as error:
+        load_population("parquet", folder)
+    assert message in str(error.value)
+
+
+def test_damaged_list_of_refused_rows(tmp_path: Path) -> None:
+    write_population(load_population("generate", agents=3), tmp_path / "pop")
+    for text in ("{", "[1]", "{}"):
+        (tmp_path / "pop" / "refused.json").write_text(text, "utf-8")
+        with pytest.raises(PopulationError, match=r"refused\.json"):
+            load_population("parquet", tmp_path / "pop")
+
+
+def test_refused_edges_of_parquet_have_their_row(tmp_path: Path) -> None:
+    folder = tmp_path / "pop"
+    folder.mkdir()
+    pl.DataFrame({"username": ["a", "b"]}).write_parquet(folder / "users.parquet")
+    pl.DataFrame({"follower_id": [0, 1, 0], "followee_id": [1, 1, 1]}).write_parquet(folder / "follows.parquet")
+    found = load_population("parquet", folder)
+    assert [(r["row"], r["reason"]) for r in found.refused_rows] == [(1, "self-follow"), (2, "repeated follow")]
+    assert list(zip(found.follower, found.followee, strict=True)) == [(0, 1)]
