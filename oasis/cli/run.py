@@ -104,6 +104,8 @@ def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
         f"({', '.join(shares)}), {scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
         err=True,
     )
+    for warning in simulation.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     refused = len(parts.refused_rows)
     if refused:
         click.echo(f"{refused} entries of the population were refused; see refused_rows in the manifest", err=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from oasis.errors import FailureLimitError, ReplayError, RunDirectoryError, ScenarioError
 from oasis.inference import RecordedAnswers
 from oasis.runs import Run, open_run
-from oasis.runs.journal import read_journal
-from oasis.scenario import Intervention, Scenario
+from oasis.scenario import Scenario
 from oasis.simulation.afterwards import AFTERWARDS
+from oasis.simulation.earlier import Earlier, recorded_answers
 from oasis.simulation.simulation import Simulation
 
 __all__ = ["Resumption", "replay"]
@@ -57,17 +57,15 @@ class Resumption:
                 )
         self._part = self.directory.with_name(f".{self.directory.name}.resuming")
         self.steps_done = run.steps_done
-        rows = _answers(run, self.directory)
+        rows = recorded_answers(run)
         if self._part.exists():  # an earlier attempt to resume was killed: what it was answered is not asked again
             if (self._part / "manifest.json").exists():
-                rows += _answers(open_run(self._part), self._part)
+                rows += recorded_answers(open_run(self._part))
             shutil.rmtree(self._part)
         self.simulation = Simulation(
             Scenario.from_dict(run.manifest.scenario).with_overrides(overrides),
             self._part,
-            recorded=RecordedAnswers(rows, retry_after_step=run.steps_done),
-            expected=_digests(run),
-            injected=[Intervention.from_keys(entry) for entry in run.manifest.injected],
+            earlier=Earlier.to_resume(run, RecordedAnswers(rows, retry_after_step=run.steps_done)),
         )
 
     def commit(self) -> None:
@@ -97,15 +95,7 @@ def replay(directory: str | Path, on_step: Callable[[int], None] | None = None) 
     run = open_run(directory)
     if run.steps_done == 0:
         raise RunDirectoryError(f"{directory}: has no step that is done, so there is nothing to replay")
-    scenario = Scenario.from_dict(run.manifest.scenario)
-    simulation = Simulation(
-        scenario,
-        recorded=RecordedAnswers(_answers(run, run.path)),
-        expected=_digests(run),
-        injected=[Intervention.from_keys(entry) for entry in run.manifest.injected],
-        offline=True,
-        last_step=run.steps_done,
-    )
+    simulation = Simulation(Scenario.from_dict(run.manifest.scenario), earlier=Earlier.to_replay(run))
     with suppress(FailureLimitError):  # as it may have ended the first time
         simulation.run_sync(lambda result: on_step(result.step) if on_step else None)
     wanted, got = run.manifest.state_hash, simulation.summary.state_hash
@@ -122,14 +112,3 @@ def _check(run: Run) -> None:
         raise RunDirectoryError(f"{where}: all {run.steps_done} steps are done ({manifest.message}); nothing to resume")
     if manifest.status == "running" and run.process_state != "dead":
         raise RunDirectoryError(f"{where}: its process is {run.process_state}; stop it first, or wait for it")
-
-
-def _answers(run: Run, directory: Path) -> list[dict[str, object]]:
-    return [*run.llm_calls.collect().to_dicts(), *read_journal(directory)]
-
-
-def _digests(run: Run) -> dict[int, str]:
-    metrics = run.metrics.collect()
-    if "step_digest" not in metrics.columns:
-        return {}
-    return dict(zip(metrics["step"].to_list(), metrics["step_digest"].to_list(), strict=True))

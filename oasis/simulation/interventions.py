@@ -75,8 +75,13 @@ class Scheduled:
     recommender: Intervention | None = None
 
 
-def check_interventions(scenario: Scenario, world: World) -> None:
+def check_interventions(scenario: Scenario, world: World) -> list[str]:
     """Refuse what cannot work before the run begins: unknown kinds, arguments, agents, columns.
+
+    Returns
+    -------
+    list of str
+        Warnings: entries that will not happen, since the run is over before.
 
     Raises
     ------
@@ -85,10 +90,16 @@ def check_interventions(scenario: Scenario, world: World) -> None:
     """
     sign_ups = sum(i.kind == "sign_up" for i in scenario.interventions)
     for number, entry in enumerate(scenario.interventions):
-        check_entry(entry, f"interventions.{number}", scenario, world, sign_ups)
+        check_entry(entry, f"interventions.{number}", world, sign_ups)
+    last = scenario.simulation.steps
+    return [
+        f"interventions.{number}.step: {entry.step} is after the last step ({last}), so it will not happen"
+        for number, entry in enumerate(scenario.interventions)
+        if entry.step > last
+    ]
 
 
-def check_entry(entry: Intervention, where: str, scenario: Scenario, world: World, sign_ups: int = 0) -> None:
+def check_entry(entry: Intervention, where: str, world: World, sign_ups: int = 0) -> None:
     """Refuse one entry that cannot work; `sign_ups` agents may be added before it.
 
     Raises
@@ -96,8 +107,6 @@ def check_entry(entry: Intervention, where: str, scenario: Scenario, world: Worl
     ScenarioError
     """
     kind = _kind_of(entry, where)
-    if entry.step > scenario.simulation.steps:
-        raise ScenarioError(f"{where}.step: {entry.step} is after the last step ({scenario.simulation.steps})")
     agents, frame = len(world.users) + sign_ups, users_frame(world)
     for name in ("agents", "users"):
         selection: Selection | None = getattr(entry, name)

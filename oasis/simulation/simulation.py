@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, NoEndpointError, ReplayError, RunStoppedError
-from oasis.inference import RecordedAnswers, build_client
+from oasis.errors import FailureLimitError, NoEndpointError, RunStoppedError
+from oasis.inference import build_client
 from oasis.interfaces import InferenceClient, Question
 from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory, world_tables
@@ -24,6 +24,7 @@ from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts, assemble
 from oasis.simulation.coverage import Coverage
+from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
 from oasis.simulation.interventions import check_entry, check_interventions
 from oasis.world.snapshot import write_snapshot
@@ -64,16 +65,8 @@ class Simulation:
         Agents per slice of work. It changes memory and speed, never a result.
     inference : InferenceClient, optional
         Instead of the client that the scenario's ``[llm]`` table describes.
-    recorded : RecordedAnswers, optional
-        Answers of an earlier execution, which are not asked for again.
-    expected : mapping, optional
-        Step to ``step_digest`` of an earlier execution, from which this one must not differ.
-    injected : sequence of Intervention
-        What was injected then.
-    offline : bool
-        Whether nobody is asked: all answers are recorded ones.
-    last_step : int, optional
-        Where to end, if before the scenario's last step.
+    earlier : Earlier, optional
+        An execution that this one repeats; see `oasis.simulation.again`.
 
     Raises
     ------
@@ -95,34 +88,30 @@ class Simulation:
         *,
         batch_size: int = 20_000,
         inference: InferenceClient | None = None,
-        recorded: RecordedAnswers | None = None,
-        expected: Mapping[int, str] | None = None,
-        injected: Sequence[Intervention] = (),
-        offline: bool = False,
-        last_step: int | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         self.scenario = scenario
         self.out = None if out is None else Path(out)
-        self._parts = assemble(scenario, needs_endpoint=inference is None and not offline)
-        check_interventions(scenario, self._parts.world)
+        self._earlier = earlier or Earlier()
+        self._parts = assemble(scenario, needs_endpoint=inference is None and not self._earlier.offline)
+        self.warnings = check_interventions(scenario, self._parts.world)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
             inference = build_client(
                 scenario.llm,
                 seed=scenario.simulation.seed,
                 journal=self._keep_call,
-                recorded=recorded,
+                recorded=self._earlier.answers,
                 prompts=scenario.output.prompts,
-                offline=offline,
+                offline=self._earlier.offline,
             )
         self._inference = inference
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
-        self._injected = list(injected)
+        self._injected = list(self._earlier.injected)
         self._injected_kept = 0
-        self._last_step = scenario.simulation.steps if last_step is None else last_step
-        self._expected = dict(expected or {})
+        self._last_step = self._earlier.last_step or scenario.simulation.steps
         self._journal: Journal | None = None
         self._tokens = {"input": 0, "cached": 0, "output": 0}
         self._calls = 0
@@ -171,7 +160,7 @@ class Simulation:
         ``simulation.inject("post", author=3, content="Breaking news")``
         """
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
-        check_entry(entry, f"inject {kind}", self.scenario, self.world)
+        check_entry(entry, f"inject {kind}", self.world)
         self._injected.append(entry)
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:
@@ -223,7 +212,8 @@ class Simulation:
                 self._check_limits()
                 self._keep_injected(recorder)
                 result = await self._step()
-                self._compare(result)
+                if self._earlier.compare(result.step, str(result.metrics["step_digest"])):
+                    self._coverage.forget()
                 if recorder is not None:
                     self._record(recorder, result)
                 yield result
@@ -265,16 +255,6 @@ class Simulation:
         if recorder is not None and len(self._injected) > self._injected_kept:
             recorder.update(injected=[_plain(entry) for entry in self._injected])
             self._injected_kept = len(self._injected)
-
-    def _compare(self, result: StepResult) -> None:
-        wanted = self._expected.get(result.step)
-        if wanted is not None and wanted != result.metrics["step_digest"]:
-            raise ReplayError(
-                f"step {result.step} came out differently from what was recorded: the versions of OASIS or of its "
-                "libraries, the machine, or a population file have changed (see versions in the manifest)"
-            )
-        if self._expected and result.step == max(self._expected):
-            self._coverage.forget()
 
     def _record(self, recorder: Recorder, result: StepResult) -> None:
         if self._journal is not None:

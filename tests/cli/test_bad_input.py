@@ -80,11 +80,6 @@ CASES = {
         '[[interventions]]\nstep = 1\nkind = "ban"\nagents = 1\ncontnt = "x"',
         ["interventions.0.contnt"],
     ),
-    "intervention after the end": (
-        {},
-        '[[interventions]]\nstep = 3\nkind = "ban"\nagents = 1',
-        ["interventions.0.step", "3", "(2)"],
-    ),
     "no endpoint": ({}, '[[policies]]\nkind = "llm"', ["--llm URL --model NAME"]),
     "endpoint that is no URL": ({"llm": 'endpoints = ["localhost:8000"]'}, "", ["llm.endpoints", "localhost:8000"]),
     "missing population file": (

@@ -59,6 +59,13 @@ def test_run_prints_a_summary_and_leaves_a_report(finished: Path, tmp_path: Path
     assert facts["state_hash"] not in text
 
 
+def test_what_will_not_happen_is_said(tmp_path: Path) -> None:
+    late = '[[interventions]]\nstep = 5\nkind = "ban"\nagents = 1\n'
+    (tmp_path / "small.toml").write_text(SMALL + late)
+    result = _oasis("run", tmp_path / "small.toml", "--out", tmp_path / "run")
+    assert "interventions.0.step: 5 is after the last step (4)" in result.stderr
+
+
 def test_inspect_shows_what_an_agent_saw(finished: Path) -> None:
     assert "decisions" in _oasis("inspect", finished).stdout
     event = open_run(finished).events.filter(pl.col("agent_id") >= 0).collect().row(0, named=True)
