@@ -56,7 +56,7 @@ REFUSED = "refused.json"
 _MOST = 2**31 - 1
 
 
-def write_population(population: Population, folder: Path) -> None:
+def write_population(population: Population, folder: str | Path) -> None:
     """Write a population into a new folder.
 
     Raises
@@ -64,6 +64,7 @@ def write_population(population: Population, folder: Path) -> None:
     PopulationError
         If `folder` exists.
     """
+    folder = Path(folder)
     check_absent(folder)
     p = population
     activity = pa.FixedSizeListArray.from_arrays(pa.array(p.activity.ravel()), HOURS)
@@ -103,7 +104,7 @@ def check_absent(folder: Path) -> None:
         raise PopulationError(f"{folder}: is there already; choose another --out, or remove it")
 
 
-def read_population(folder: Path, mean_active: float = 0.05) -> Population:
+def read_population(folder: str | Path, mean_active: float = 0.05) -> Population:
     """Read a population; ``follows.parquet`` and ``posts.parquet`` may be missing, and so may most columns.
 
     Where ``activity`` is missing, it is `mean_active` for all; where it is there, it is taken as it is.
@@ -113,6 +114,7 @@ def read_population(folder: Path, mean_active: float = 0.05) -> Population:
     PopulationError
         Naming file, row and column.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise PopulationError(f"{folder}: no such folder; it must hold users.parquet (and follows, posts)")
     place = str(folder / "users.parquet")
