@@ -1,0 +1,65 @@
+"""The Reddit scenario with 36 personas, each decided for by a real model behind a real llama.cpp server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from oasis import Scenario, Simulation, open_run
+from oasis.testing.llama import LlamaServer, why_no_llama
+
+pytestmark = [
+    pytest.mark.llm,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(why_no_llama() is not None, reason=str(why_no_llama())),
+]
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("OASIS_DATA", ROOT.parent / "shared" / "data"))
+
+
+def personas(folder: Path) -> Path:
+    """Return the public file of 36 personas, or as many made-up ones where it is absent."""
+    real = DATA / "reddit/user_data_36.json"
+    if real.exists():
+        return real
+    made_up = [
+        {"username": f"reader_{i}", "bio": f"I read about {topic}.", "persona": f"A {age}-year-old who likes {topic}."}
+        for i, (age, topic) in enumerate((20 + n, ("music", "travel", "chess")[n % 3]) for n in range(36))
+    ]
+    path = folder / "personas.json"
+    path.write_text(json.dumps(made_up), "utf-8")
+    return path
+
+
+def test_all_personas_decide(tmp_path: Path) -> None:
+    with LlamaServer() as server:
+        scenario = Scenario.load(
+            ROOT / "examples/reddit_personas.toml",
+            [
+                "simulation.steps=1",
+                f'llm.endpoints=["{server.url}"]',
+                f'llm.model="{server.model}"',
+                f'llm.api_key_env="{server.key_variable}"',
+                # short answers, one each: a small model on one thread
+                "policies.0.parameters.max_turns=1",
+                "policies.0.parameters.max_actions=1",
+                "policies.0.parameters.max_content=100",
+                f'population.path="{personas(tmp_path)}"',
+            ],
+        )
+        summary = Simulation(scenario, tmp_path / "run").run_sync()
+    assert summary.coverage["decided_by"] == {"llm": 36}
+    assert summary.coverage["llm_failed"] == summary.coverage["llm_invalid"] == 0
+    run = open_run(tmp_path / "run")
+    answers = run.llm_calls.filter(pl.col("status") == "ok").collect()
+    assert answers["agent_id"].n_unique() == 36
+    for answer in answers["response"]:
+        assert set(json.loads(answer)) == {"actions"}
+    events = run.events.filter(pl.col("agent_id") >= 0).collect()
+    assert events["agent_id"].n_unique() == 36
+    assert events.filter(pl.col("outcome") == "not_found").is_empty()  # no invented ids
+    assert summary.tokens["input"] > 36 * 100
