@@ -35,10 +35,10 @@ def scenario(**tables: Any) -> Scenario:
     return Scenario.from_dict(base | tables)
 
 
-def asking(url: str) -> Scenario:
+def asking(url: str, timeout_s: float = 30) -> Scenario:
     return scenario(
         policies=[{"kind": "llm", "share": 0.4}, {"kind": "choice"}],
-        llm={"endpoints": [url], "model": "stub", "timeout_s": 30, "concurrency": 4},
+        llm={"endpoints": [url], "model": "stub", "timeout_s": timeout_s, "concurrency": 4},
     )
 
 
@@ -103,7 +103,7 @@ def test_a_run_whose_server_died_goes_on_with_another(tmp_path: Path) -> None:
         return "<500>" if len(dying.requests) > alive else None
 
     with StubServer(script=dies) as dying, pytest.raises(NoEndpointError):
-        Simulation(asking(dying.url), tmp_path / "run").run_sync()
+        Simulation(asking(dying.url, timeout_s=2), tmp_path / "run").run_sync()
     stopped = open_run(tmp_path / "run")
     assert (stopped.manifest.status, stopped.steps_done) == ("stopped", 3)
     answered = stopped.llm_calls.filter(pl.col("status") == "ok").collect().height
