@@ -166,6 +166,14 @@ class Intervention(Parameters):
                 values[full] = values.pop(short)
         return values
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.until is not None and self.every is None:
+            raise ValueError("until needs every: without it the intervention happens once, at step")
+        if self.until is not None and self.until < self.step:
+            raise ValueError(f"until ({self.until}) is before step ({self.step})")
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         """The keys that belong to the kind."""

@@ -13,7 +13,7 @@ from oasis.errors import ScenarioError, nearest
 from oasis.interfaces import Parameters
 from oasis.randomness import Draws
 
-__all__ = ["Selection", "SelectionField", "select"]
+__all__ = ["Selection", "SelectionField", "check_selection", "select"]
 
 Scalar = bool | int | float | str
 
@@ -41,7 +41,7 @@ class Selection(Parameters):
         Share drawn at random of what fits.
     """
 
-    ids: list[int] | None = None
+    ids: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     where: dict[str, Scalar | list[Scalar] | Range] = {}
     top: str | None = None
     count: int | None = Field(default=None, ge=0)
@@ -92,6 +92,36 @@ def select(
             span = f"{known.min()!s} to {known.max()!s}" if len(known) else "none: there are no rows"
             raise ScenarioError(f"{where}: no {id_column} {missing[0]}; allowed: {span}")
         frame = frame.filter(pl.col(id_column).is_in(selection.ids))
+    frame = _fitting(selection, frame, where)
+    ids = frame[id_column].to_numpy().astype(np.int32)
+    if selection.count is None and selection.share is None:
+        return np.sort(ids)
+    order = draws.bits(f"select {where}", 0, keys[ids])
+    if selection.share is not None:
+        return np.sort(ids[order < np.uint64(min(selection.share * 2.0**64, 2.0**64 - 2048))])
+    rank = np.argsort(order, kind="stable")
+    if selection.top is not None:
+        _check_top(selection.top, frame, where)
+        height = frame[selection.top].cast(pl.Float64).fill_null(-np.inf).to_numpy()
+        rank = np.lexsort((order, -height))
+    return np.sort(ids[rank[: selection.count]])
+
+
+def check_selection(selection: Selection, frame: pl.DataFrame, where: str) -> None:
+    """Refuse a selection that fits no frame with these columns.
+
+    Raises
+    ------
+    ScenarioError
+        For a column that does not exist, a value of another type, or `top` of a column that is no number.
+    """
+    _fitting(selection, frame, where)
+    if selection.top is not None:
+        _check_top(selection.top, frame, where)
+
+
+def _fitting(selection: Selection, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Return the rows that meet all conditions."""
     for column, wanted in selection.where.items():
         _check_column(column, frame, where)
         value = pl.col(column)
@@ -107,18 +137,13 @@ def select(
             raise ScenarioError(
                 f"{where}.where.{column}: {wanted!r} does not fit a column of {frame.schema[column]}"
             ) from error
-    ids = frame[id_column].to_numpy().astype(np.int32)
-    if selection.count is None and selection.share is None:
-        return np.sort(ids)
-    order = draws.bits(f"select {where}", 0, keys[ids])
-    if selection.share is not None:
-        return np.sort(ids[order < np.uint64(min(selection.share * 2.0**64, 2.0**64 - 2048))])
-    rank = np.argsort(order, kind="stable")
-    if selection.top is not None:
-        _check_column(selection.top, frame, where)
-        height = frame[selection.top].cast(pl.Float64).fill_null(-np.inf).to_numpy()
-        rank = np.lexsort((order, -height))
-    return np.sort(ids[rank[: selection.count]])
+    return frame
+
+
+def _check_top(column: str, frame: pl.DataFrame, where: str) -> None:
+    _check_column(column, frame, where)
+    if not (frame.schema[column].is_numeric() or frame.schema[column] == pl.Boolean):
+        raise ScenarioError(f"{where}.top: {column!r} is a column of {frame.schema[column]}; it must hold numbers")
 
 
 def _check_column(column: str, frame: pl.DataFrame, where: str) -> None:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from oasis.actions import OUTSIDE_ACTIONS, TARGETS, USER_ACTIONS, Action, ActionBatch, Outcome, TargetKind
 from oasis.interfaces import Applied
+from oasis.outside_arguments import parse
 from oasis.platforms import moderation, profiles
-from oasis.platforms.arguments import parse
 from oasis.platforms.round import I64, PENDING
 from oasis.platforms.texts import SharedTexts
 from oasis.world.text import normalise_one

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Activation, Platform, Policy, Recommender
-from oasis.plugins import load
+from oasis.plugins import available, load
 from oasis.population import load_population
 from oasis.randomness import Draws
 from oasis.scenario import PolicyConfig, Scenario
@@ -70,7 +70,7 @@ def assemble(
     if needs_endpoint:
         _check_endpoint(scenario, names, policies)
     embedder = None
-    if recommender.needs_embeddings or any(p.needs_embeddings for p in policies):
+    if recommender.needs_embeddings or any(p.needs_embeddings for p in policies) or _swaps_to_embeddings(scenario):
         embedder = load("embedders", scenario.recsys.embedder)()
 
     world = World()
@@ -88,6 +88,12 @@ def assemble(
     takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
     return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused)
+
+
+def _swaps_to_embeddings(scenario: Scenario) -> bool:
+    """Return whether a later recommender needs embeddings; names that nothing has are refused elsewhere."""
+    names = {entry.arguments.get("recommender") for entry in scenario.interventions if entry.kind == "swap_recommender"}
+    return any(load("recommenders", name).needs_embeddings for name in available("recommenders") if name in names)
 
 
 def _populate(world: World, scenario: Scenario) -> list[dict[str, Any]]:

@@ -103,7 +103,9 @@ class Engine:
         before = take_snapshot(world) if due and self._inference is not None else None
         recommender = self._recommender
         try:
-            return await self._step(step, schedule(entries, step, world, parts.draws) if due else None)
+            return await self._step(
+                step, schedule(entries, step, world, parts.policy_names, parts.draws) if due else None
+            )
         except BaseException:
             self._recommender = recommender
             if before is not None:
@@ -186,7 +188,10 @@ class Engine:
         before = len(world.users)
         applied = parts.platform.apply_outside(world, scheduled.batch, self._context(step))
         world.users["policy"][before:] = parts.rest_policy
-        tables = [await self.interview(question, agents, step) for question, agents in scheduled.interviews]
+        tables = [
+            await self.interview(question, agents[agents < len(world.users)], step)  # the others are not_found
+            for question, agents in scheduled.interviews
+        ]
         return (scheduled.batch, applied), pa.concat_tables([INTERVIEWS.empty_table(), *tables])
 
     def _context(self, step: int) -> StepContext:

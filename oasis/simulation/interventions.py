@@ -2,68 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from oasis.actions import OUTSIDE_ACTIONS, TARGETS, USER_ACTIONS, Action, ActionBatch, TargetKind
-from oasis.errors import ScenarioError, nearest
+from oasis.actions import OUTSIDE_ACTIONS, TARGETS, Action, ActionBatch, TargetKind
+from oasis.errors import InputError, ScenarioError
 from oasis.interfaces import Question
 from oasis.plugins import load
 from oasis.randomness import Draws
 from oasis.scenario import Intervention, Scenario
-from oasis.selection import Selection, select
+from oasis.selection import Selection, check_selection, select
+from oasis.simulation.intervention_kinds import PLAIN_TARGETS, SELECTIONS, Kind, kind_of, to_json
 from oasis.world.tables import comments_frame, posts_frame, users_frame
 from oasis.world.world import World
 
 __all__ = ["Scheduled", "check_entry", "check_interventions", "question_of", "schedule"]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What an intervention kind takes: which selections, and which arguments."""
-
-    action: Action
-    selections: tuple[str, ...]
-    required: frozenset[str] = frozenset()
-    optional: frozenset[str] = frozenset()
-
-
-def _kind(action: Action, selections: str, required: str = "", optional: str = "") -> _Kind:
-    return _Kind(action, tuple(selections.split()), frozenset(required.split()), frozenset(optional.split()))
-
-
-_PROFILE = "username name bio persona group stance"
-_KINDS: dict[str, _Kind] = {
-    "sign_up": _kind(Action.SIGN_UP, "", "username", "name bio persona group stance activity"),
-    "interview": _kind(Action.INTERVIEW, "agents", "question", "question_id scale options"),
-    "post": _kind(Action.POST, "agents", "content", "topic veracity community likes dislikes"),
-    "comment": _kind(Action.COMMENT, "agents posts", "content", "parent likes dislikes"),
-    "seed_votes": _kind(Action.SEED_VOTES, "posts|comments", "", "likes dislikes"),
-    "follow": _kind(Action.OUTSIDE_FOLLOW, "agents users"),
-    "mute": _kind(Action.OUTSIDE_MUTE, "agents users"),
-    "ban": _kind(Action.BAN, "agents"),
-    "unban": _kind(Action.UNBAN, "agents"),
-    "label_post": _kind(Action.LABEL_POST, "posts", "", "label"),
-    "demote_post": _kind(Action.DEMOTE_POST, "posts", "weight"),
-    "remove_post": _kind(Action.REMOVE_POST, "posts"),
-    "edit_profile": _kind(Action.EDIT_PROFILE, "agents", "", "name bio persona group stance"),
-    "swap_recommender": _kind(Action.SWAP_RECOMMENDER, "", "recommender", "parameters"),
-}
-_SELECTION_OF = {TargetKind.POST: "posts", TargetKind.COMMENT: "comments", TargetKind.USER: "users"}
-_PLAIN_TARGETS = {TargetKind.GROUP: "group", TargetKind.PRODUCT: "product"}
-for _action in USER_ACTIONS:
-    if _action.label not in _KINDS:
-        _target = TARGETS[_action]
-        _names = "agents " + _SELECTION_OF.get(_target, "")
-        _KINDS[_action.label] = _kind(_action, _names, _PLAIN_TARGETS.get(_target, ""), "content community parent")
 _ACTION_TARGET = {"agents": TargetKind.USER, "users": TargetKind.USER, "posts": TargetKind.POST}
 _ACTION_TARGET["comments"] = TargetKind.COMMENT
-_SELECTIONS = ("agents", "posts", "comments", "users")
 
 
 @dataclass(frozen=True)
@@ -75,7 +37,7 @@ class Scheduled:
     recommender: Intervention | None = None
 
 
-def check_interventions(scenario: Scenario, world: World) -> list[str]:
+def check_interventions(scenario: Scenario, world: World, policy_names: Sequence[str]) -> list[str]:
     """Refuse what cannot work before the run begins: unknown kinds, arguments, agents, columns.
 
     Returns
@@ -88,10 +50,10 @@ def check_interventions(scenario: Scenario, world: World) -> list[str]:
     ScenarioError
         Naming the entry, what is wrong and what is allowed.
     """
-    sign_ups = sum(i.kind == "sign_up" for i in scenario.interventions)
-    for number, entry in enumerate(scenario.interventions):
-        check_entry(entry, f"interventions.{number}", world, sign_ups)
     last = scenario.simulation.steps
+    sign_ups = sum(_times(entry, last) for entry in scenario.interventions if entry.kind == "sign_up")
+    for number, entry in enumerate(scenario.interventions):
+        check_entry(entry, f"interventions.{number}", world, policy_names, sign_ups)
     return [
         f"interventions.{number}.step: {entry.step} is after the last step ({last}), so it will not happen"
         for number, entry in enumerate(scenario.interventions)
@@ -99,77 +61,69 @@ def check_interventions(scenario: Scenario, world: World) -> list[str]:
     ]
 
 
-def check_entry(entry: Intervention, where: str, world: World, sign_ups: int = 0) -> None:
+def check_entry(entry: Intervention, where: str, world: World, policy_names: Sequence[str], sign_ups: int = 0) -> None:
     """Refuse one entry that cannot work; `sign_ups` agents may be added before it.
 
     Raises
     ------
     ScenarioError
     """
-    kind = _kind_of(entry, where)
-    agents, frame = len(world.users) + sign_ups, users_frame(world)
-    for name in ("agents", "users"):
+    kind = kind_of(entry, where)
+    agents = len(world.users) + sign_ups
+    for name in SELECTIONS:
         selection: Selection | None = getattr(entry, name)
         if selection is None:
             continue
-        for agent in selection.ids or ():
-            if not 0 <= agent < agents:
+        for agent in (selection.ids or ()) if name in ("agents", "users") else ():
+            if agent >= agents:
                 raise ScenarioError(f"{where}.{name}: no agent {agent}; allowed: 0 to {agents - 1}")
-        for column in [*selection.where, *([selection.top] if selection.top else [])]:
-            if column not in frame.columns:
-                raise ScenarioError(
-                    f"{where}.{name}: no column {column!r}{nearest(column, frame.columns)}; "
-                    f"allowed: {', '.join(frame.columns)}"
-                )
+        check_selection(selection, _candidates(world, name, policy_names)[0], f"{where}.{name}")
     if kind.action == Action.SWAP_RECOMMENDER:
-        arguments = entry.arguments
-        load("recommenders", arguments["recommender"]).from_parameters(arguments.get("parameters", {}))
+        _check_recommender(entry, where, world)
     if kind.action == Action.INTERVIEW:
         question_of(entry, where)
 
 
-def _kind_of(entry: Intervention, where: str) -> _Kind:
-    if entry.kind not in _KINDS:
-        names = sorted(_KINDS)
-        raise ScenarioError(f"{where}.kind: unknown {entry.kind!r}{nearest(entry.kind, names)}; allowed: {names}")
-    kind = _KINDS[entry.kind]
-    arguments = entry.arguments
-    allowed = kind.required | kind.optional
-    for key in arguments:
-        if key not in allowed:
-            known = [*sorted(allowed), *kind.selections, "step", "every", "until"]
-            raise ScenarioError(
-                f"{where}.{key}: unknown key for {entry.kind}{nearest(key, known)}; allowed: {', '.join(known)}"
-            )
-    for key in kind.required - arguments.keys():
-        raise ScenarioError(f"{where}: {entry.kind} needs {key}")
-    wanted = {option for name in kind.selections for option in name.split("|")}
-    for name in kind.selections:
-        if not any(getattr(entry, option) is not None for option in name.split("|")):
-            raise ScenarioError(f"{where}: {entry.kind} needs {name.replace('|', ' or ')}")
-    for name in _SELECTIONS:
-        if getattr(entry, name) is not None and name not in wanted:
-            raise ScenarioError(f"{where}.{name}: not for {entry.kind}")
-    return kind
+def _check_recommender(entry: Intervention, where: str, world: World) -> None:
+    name = entry.arguments["recommender"]
+    try:
+        recommender = load("recommenders", name).from_parameters(entry.arguments.get("parameters", {}))
+    except InputError as error:
+        raise ScenarioError(f"{where}: {error}".replace("recsys.parameters", "parameters")) from None
+    if recommender.needs_embeddings and not world.has_embeddings:
+        raise ScenarioError(
+            f"{where}.recommender: {name!r} needs embeddings of texts, which this run does without; begin it with a "
+            "recommender or policy that needs them too, or put the swap into the scenario"
+        )
+
+
+def _times(entry: Intervention, last: int) -> int:
+    """Return how often an entry happens in steps up to `last`."""
+    end = last if entry.until is None else min(entry.until, last)
+    if entry.step > last:
+        return 0
+    return 1 if entry.every is None else (end - entry.step) // entry.every + 1
 
 
 def question_of(entry: Intervention, where: str) -> Question:
     """Return the question of an interview entry."""
     arguments = entry.arguments
     scale, options = arguments.get("scale"), arguments.get("options")
-    if scale is not None and (not isinstance(scale, list) or len(scale) != 2 or not scale[0] < scale[1]):
+    if scale is not None and options is not None:
+        raise ScenarioError(f"{where}: give scale or options, not both")
+    if scale is not None and not scale[0] < scale[1]:
         raise ScenarioError(f"{where}.scale: must be [low, high] with low < high, got {scale!r}")
-    if options is not None and (not isinstance(options, list) or len(options) < 2):
-        raise ScenarioError(f"{where}.options: must be a list of at least two answers, got {options!r}")
     return Question(
-        str(arguments.get("question_id", where)),
-        str(arguments["question"]),
+        arguments.get("question_id", where),
+        arguments["question"],
         None if scale is None else (float(scale[0]), float(scale[1])),
-        None if options is None else tuple(map(str, options)),
+        None if options is None else tuple(options),
     )
 
 
-def schedule(entries: Sequence[Intervention], step: int, world: World, draws: Draws) -> Scheduled:
+def schedule(
+    entries: Sequence[Intervention], step: int, world: World, policy_names: Sequence[str], draws: Draws
+) -> Scheduled:
     """Return what is due at a step, selections resolved against the world as it stands."""
     batches: list[ActionBatch] = []
     interviews = []
@@ -178,8 +132,8 @@ def schedule(entries: Sequence[Intervention], step: int, world: World, draws: Dr
         if not entry.happens_at(step):
             continue
         where = f"interventions.{number}"
-        kind = _kind_of(entry, where)
-        chosen = {name: _chosen(entry, name, world, draws, where) for name in _SELECTIONS}
+        kind = kind_of(entry, where)
+        chosen = {name: _chosen(entry, name, world, policy_names, draws, where) for name in SELECTIONS}
         batches.append(_rows(entry, kind, chosen))
         if kind.action == Action.INTERVIEW and chosen["agents"] is not None:
             interviews.append((question_of(entry, where), chosen["agents"]))
@@ -188,43 +142,54 @@ def schedule(entries: Sequence[Intervention], step: int, world: World, draws: Dr
     return Scheduled(ActionBatch.concat(batches), tuple(interviews), recommender)
 
 
-def _chosen(entry: Intervention, name: str, world: World, draws: Draws, where: str) -> npt.NDArray[np.int32] | None:
+def _chosen(
+    entry: Intervention, name: str, world: World, policy_names: Sequence[str], draws: Draws, where: str
+) -> npt.NDArray[np.int32] | None:
     selection: Selection | None = getattr(entry, name)
     if selection is None:
         return None
-    if name in ("agents", "users"):
-        frame, column, keys = users_frame(world), "agent_id", world.users["key"]
-    elif name == "posts":
-        frame, column, keys = posts_frame(world), "post_id", world.posts["key"]
-    else:
-        frame, column, keys = comments_frame(world), "comment_id", world.comments["key"]
     if selection.ids is not None and not selection.where and selection.count is None and selection.share is None:
         return np.asarray(selection.ids, np.int32)  # an id that does not exist is the platform's to reject
+    frame, column, keys = _candidates(world, name, policy_names)
+    if selection.ids is not None:  # what does not exist fits no condition
+        selection = selection.model_copy(update={"ids": [i for i in selection.ids if i < len(frame)]})
     return select(selection, frame, column, draws, keys, f"{where}.{name}")
 
 
-def _rows(entry: Intervention, kind: _Kind, chosen: dict[str, npt.NDArray[np.int32] | None]) -> ActionBatch:
+def _candidates(
+    world: World, name: str, policy_names: Sequence[str]
+) -> tuple[pl.DataFrame, str, npt.NDArray[np.uint64]]:
+    """Return what a selection may take, the column of ids, and the stable keys."""
+    if name == "posts":
+        return posts_frame(world), "post_id", world.posts["key"]
+    if name == "comments":
+        return comments_frame(world), "comment_id", world.comments["key"]
+    names = pl.Series(np.asarray(policy_names, dtype=object)[world.users["policy"]], dtype=pl.String)
+    return users_frame(world).with_columns(names.alias("policy")), "agent_id", world.users["key"]
+
+
+def _rows(entry: Intervention, kind: Kind, chosen: dict[str, npt.NDArray[np.int32] | None]) -> ActionBatch:
     """Return the product of actors and targets as rows of agent -1 with canonical JSON arguments."""
     arguments: dict[str, Any] = entry.arguments
     if "content" in arguments:
         arguments["text"] = arguments.pop("content")
     target_id = -1
-    for name in _PLAIN_TARGETS.values():
+    for name in PLAIN_TARGETS.values():
         if name in kind.required:
             target_id = int(arguments.pop(name))
     targets = next((chosen[n] for n in ("posts", "comments", "users") if chosen[n] is not None), None)
     agents = chosen["agents"]
     kinds = [n for n in ("posts", "comments", "users", "agents") if chosen[n] is not None]
     if kind.action in (Action.SIGN_UP, Action.SWAP_RECOMMENDER):
-        return _batch(kind.action, [-1], [_json(arguments)], TargetKind.NONE)
+        return _batch(kind.action, [-1], [to_json(arguments)], TargetKind.NONE)
     if targets is None and kind.action in OUTSIDE_ACTIONS:  # the agents are the targets: post, ban, interview ...
         targets, agents = agents, None
     if targets is None:
         targets = np.array([target_id], np.int32)
     target_kind = _ACTION_TARGET[kinds[0]] if kinds and kind.action in OUTSIDE_ACTIONS else TARGETS[kind.action]
     if agents is None:
-        return _batch(kind.action, targets, [_json(arguments)] * len(targets), target_kind)
-    contents = [_json({**arguments, "agent": int(a)}) for a in agents for _ in targets]
+        return _batch(kind.action, targets, [to_json(arguments)] * len(targets), target_kind)
+    contents = [to_json({**arguments, "agent": int(a)}) for a in agents for _ in targets]
     return _batch(kind.action, np.tile(targets, len(agents)), contents, target_kind)
 
 
@@ -233,9 +198,3 @@ def _batch(action: Action, targets: npt.ArrayLike, contents: list[str | None], k
     return ActionBatch.build(
         np.full(len(targets), -1), int(action), target_id=targets, target_kind=int(kind), content=contents
     )
-
-
-def _json(arguments: dict[str, Any]) -> str | None:
-    if not arguments:
-        return None
-    return json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -94,7 +94,7 @@ class Simulation:
         self.out = None if out is None else Path(out)
         self._earlier = earlier or Earlier()
         self._parts = assemble(scenario, needs_endpoint=inference is None and not self._earlier.offline)
-        self.warnings = check_interventions(scenario, self._parts.world)
+        self.warnings = check_interventions(scenario, self._parts.world, self._parts.policy_names)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
             inference = build_client(
@@ -160,7 +160,7 @@ class Simulation:
         ``simulation.inject("post", author=3, content="Breaking news")``
         """
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
-        check_entry(entry, f"inject {kind}", self.world)
+        check_entry(entry, f"inject {kind}", self.world, self._parts.policy_names)
         self._injected.append(entry)
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:

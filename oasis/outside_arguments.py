@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oasis.actions import USER_ACTIONS, Action
 
 __all__ = [
+    "ARGUMENTS",
     "AgentArguments",
     "Arguments",
     "CommentArguments",
     "DemoteArguments",
     "EditArguments",
+    "InterviewArguments",
     "LabelArguments",
     "NoArguments",
     "PostArguments",
     "SeedVotesArguments",
     "SignUpArguments",
+    "SwapArguments",
     "UserActionArguments",
     "parse",
 ]
 
 Votes = Annotated[int, Field(ge=0, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Stance = Annotated[float, Field(allow_inf_nan=False, ge=-(10.0**30), le=10.0**30)]
 
 
@@ -38,10 +42,20 @@ class NoArguments(Arguments):
     """Ban, unban, remove_post."""
 
 
-class FreeArguments(BaseModel):
-    """Interview and swap_recommender: the engine's business."""
+class InterviewArguments(Arguments):
+    """What agents are asked: freely, on a scale from low to high, or for one of several answers."""
 
-    model_config = ConfigDict(extra="allow")
+    question: str
+    question_id: str | None = None
+    scale: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
+    options: Annotated[list[str], Field(min_length=2)] | None = None
+
+
+class SwapArguments(Arguments):
+    """The recommender from now on."""
+
+    recommender: str
+    parameters: dict[str, Any] = {}
 
 
 class SignUpArguments(Arguments):
@@ -121,10 +135,10 @@ class UserActionArguments(Arguments):
     parent: int | None = None
 
 
-_MODEL: dict[Action, type[BaseModel]] = {
+ARGUMENTS: dict[Action, type[BaseModel]] = {
     **dict.fromkeys(USER_ACTIONS, UserActionArguments),
     Action.SIGN_UP: SignUpArguments,
-    Action.INTERVIEW: FreeArguments,
+    Action.INTERVIEW: InterviewArguments,
     Action.POST: PostArguments,
     Action.COMMENT: CommentArguments,
     Action.SEED_VOTES: SeedVotesArguments,
@@ -136,13 +150,13 @@ _MODEL: dict[Action, type[BaseModel]] = {
     Action.DEMOTE_POST: DemoteArguments,
     Action.REMOVE_POST: NoArguments,
     Action.EDIT_PROFILE: EditArguments,
-    Action.SWAP_RECOMMENDER: FreeArguments,
+    Action.SWAP_RECOMMENDER: SwapArguments,
 }
 
 
 def parse(action: Action, content: str | None) -> BaseModel | None:
     """Return the arguments of an outside action, None for what is malformed."""
     try:
-        return _MODEL[action].model_validate_json("{}" if content is None else content)
+        return ARGUMENTS[action].model_validate_json("{}" if content is None else content)
     except ValidationError:
         return None
