@@ -124,8 +124,8 @@ class Everyone:
             rows = (posts, frame.root[posts], frame.author[posts], frame.root_author[posts], scores)
 
             def walk(
-                at: slice, rows: tuple[Any, ...] = rows, barred: tuple[Any, ...] = part.barred, lists: _Lists = lists,
-                ended: Bool = ended,
+                at: slice, rows: tuple[I32, I32, I32, I32, F64] = rows, barred: tuple[Any, ...] = part.barred,
+                lists: _Lists = lists, ended: Bool = ended,
             ) -> None:  # fmt: skip
                 own, mute_ptr, mutes, seen_roots = barred
                 feeds.walk(

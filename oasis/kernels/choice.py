@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = [
     "choose",
@@ -29,7 +30,7 @@ F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
-@njit(cache=True)
+@kernel()
 def pair_products(a: I8, b: I8, rows: I64, columns: I64, out: I64) -> None:
     """Fill ``out[i]`` with the inner product of ``a[rows[i]]`` and ``b[columns[i]]``, exactly."""
     for i in range(len(rows)):
@@ -45,7 +46,7 @@ def pair_products_numpy(a: I8, b: I8, rows: I64, columns: I64) -> I64:
     return np.einsum("ij,ij->i", a[rows].astype(np.int64), b[columns].astype(np.int64))
 
 
-@njit(cache=True)
+@kernel()
 def signed_log1p(values: F64, out: F64) -> None:
     """Fill `out` with sign(x) log(1 + |x|)."""
     for i in range(len(values)):
@@ -58,7 +59,7 @@ def signed_log1p_numpy(values: F64) -> F64:
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)), np.float64)
 
 
-@njit(cache=True)
+@kernel()
 def utilities(features: F64, coefficients: F64, available: Bool, out: F64) -> None:
     """Fill `out` (r, o) with the sum over f of features (r, f) times coefficients (o, f); -inf where not available."""
     for i in range(features.shape[0]):
@@ -80,7 +81,7 @@ def utilities_numpy(features: F64, coefficients: F64, available: Bool) -> F64:
     return np.where(available, total, -np.inf)
 
 
-@njit(cache=True)
+@kernel()
 def choose(utility: F64, noise: F64, option: I64, probability: F64, nothing: F64) -> None:
     """Choose the option with the largest utility plus noise; option 0 is "nothing".
 

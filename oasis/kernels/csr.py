@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["gather", "gather_numpy", "in_row", "in_row_numpy", "take_rows"]
 
@@ -13,7 +14,7 @@ I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 
-@njit(cache=True)
+@kernel()
 def gather(indptr: I64, rows: I64, offsets: I64, out: I64) -> None:
     """Fill ``out[offsets[i]:offsets[i + 1]]`` with the positions of row ``rows[i]``."""
     for i in range(len(rows)):
@@ -28,7 +29,7 @@ def gather_numpy(indptr: I64, rows: I64, offsets: I64) -> I64:
     return np.asarray(np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + np.repeat(indptr[rows], length))
 
 
-@njit(cache=True)
+@kernel()
 def in_row(indptr: I64, indices: I32, rows: I64, wanted: I64, out: I64) -> None:
     """Fill `out` with the position of ``wanted[i]`` in the sorted row ``rows[i]``, or -1."""
     for i in range(len(rows)):
@@ -55,9 +56,9 @@ def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:
 
 def take_rows(indptr: I64, rows: npt.NDArray[np.integer]) -> tuple[I64, I64]:
     """Return (offsets, positions) that select the entries of `rows` from a CSR structure."""
-    rows = np.asarray(rows, np.int64)
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(indptr[rows + 1] - indptr[rows], out=offsets[1:])
+    at: I64 = np.asarray(rows, np.int64)
+    offsets = np.zeros(len(at) + 1, np.int64)
+    np.cumsum(indptr[at + 1] - indptr[at], out=offsets[1:])
     positions = np.empty(offsets[-1], np.int64)
-    gather(indptr, rows, offsets, positions)
+    gather(indptr, at, offsets, positions)
     return offsets, positions

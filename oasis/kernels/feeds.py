@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["best_numpy", "co_engaged", "followed", "merge", "similar", "walk"]
 
@@ -30,7 +31,7 @@ U64 = npt.NDArray[np.uint64]
 _BLOCK = 64  # columns looked at together in `similar`: wide enough for SIMD, narrow enough to skip often
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _holds(values: I32, low: int, high: int, wanted: int) -> bool:
     """Whether the sorted part of `values` holds `wanted`."""
     end = high
@@ -43,7 +44,7 @@ def _holds(values: I32, low: int, high: int, wanted: int) -> bool:
     return bool(low < end and values[low] == wanted)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _allowed(
     author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool
 ) -> bool:
@@ -54,7 +55,7 @@ def _allowed(
     return bool(_holds(seen, 0, len(seen), root) == want_seen)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _before(score: float, tie: np.uint64, post: int, score2: float, tie2: np.uint64, post2: int) -> bool:
     if score != score2:
         return score > score2
@@ -63,7 +64,7 @@ def _before(score: float, tie: np.uint64, post: int, score2: float, tie2: np.uin
     return post < post2
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _place(
     post: int, root: int, score: float, tie: np.uint64, count: int, posts: I32, roots: I32, scores: F64, ties: U64
 ) -> int:
@@ -100,7 +101,7 @@ def best_numpy(posts: I32, roots: I32, scores: F64, ties: U64, width: int) -> I6
     return order[np.sort(first)[:width]]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def walk(
     row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
@@ -133,7 +134,7 @@ def walk(
         counts[i] = count
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def followed(
     author_ptr: I64, row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
@@ -159,7 +160,7 @@ def followed(
         counts[i] = count
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def similar(
     dots: F32, bound: F64,
     text_ptr: I64, row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_factor: F64, row_tie: U64,
@@ -212,7 +213,7 @@ def similar(
         counts[i] = count
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def co_engaged(
     mine: I32, engager_ptr: I64, engagers: I32, ring_ptr: I64, ring_items: I32,
     item_post: I32, item_author: I32, item_weight: F64, item_tie: U64,
@@ -265,7 +266,7 @@ def co_engaged(
         counts[i] = count
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def merge(
     first: I32, first_roots: I32, second: I32, second_roots: I32, share: int, size: int, out: I32, out_list: I32
 ) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["EMPTY", "TOMBSTONE", "add", "discard", "find"]
 
@@ -16,13 +17,13 @@ I32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 
-@njit(cache=True, inline="always")
-def _home(key: np.int64, mask: np.int64) -> np.int64:
+@kernel(inline=True)
+def _home(key: int, mask: int) -> int:
     h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing, 2^64 / phi
-    return np.int64(h >> np.uint64(20)) & mask
+    return int(np.int64(h >> np.uint64(20)) & mask)
 
 
-@njit(cache=True)
+@kernel()
 def find(slots: I64, wanted: I64, out: I64) -> None:
     """Fill `out` with the slot of each wanted key, or -1."""
     mask = len(slots) - 1
@@ -36,7 +37,7 @@ def find(slots: I64, wanted: I64, out: I64) -> None:
             at = (at + 1) & mask
 
 
-@njit(cache=True)
+@kernel()
 def add(slots: I64, values: I32, keys: I64, new: I32, added: Bool) -> int:
     """Insert keys with values; a key already there keeps its value. Return how many never-used slots were taken."""
     mask = len(slots) - 1
@@ -62,7 +63,7 @@ def add(slots: I64, values: I32, keys: I64, new: I32, added: Bool) -> int:
     return taken
 
 
-@njit(cache=True)
+@kernel()
 def discard(slots: I64, keys: I64, gone: Bool) -> None:
     """Remove keys, leaving tombstones; `gone` says which were there."""
     mask = len(slots) - 1

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["bits", "bits_numpy", "gumbels", "gumbels_numpy", "philox4x32", "uniforms", "uniforms_numpy"]
 
@@ -36,7 +37,7 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
     return c0, c1, c2, c3
 
 
-@njit(cache=True, inline="always")
+@kernel(inline=True)
 def _block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
     mask = np.uint64(0xFFFFFFFF)
     shift = np.uint64(32)
@@ -51,21 +52,21 @@ def _block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
     return (c1 << shift) | c0
 
 
-@njit(cache=True)
+@kernel()
 def bits(key: np.uint64, agents: U64, items: U64, out: U64) -> None:
     """Fill `out` with 64 random bits for each (agent key, item key)."""
     for i in range(len(out)):
         out[i] = _block(agents[i], items[i], key)
 
 
-@njit(cache=True)
+@kernel()
 def uniforms(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
     """Fill `out` with uniforms in the open interval (0, 1), on the centres of 2^52 equal cells."""
     for i in range(len(out)):
         out[i] = (np.float64(_block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
 
 
-@njit(cache=True)
+@kernel()
 def gumbels(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
     """Fill `out` with standard Gumbel draws, -log(-log(u))."""
     for i in range(len(out)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["best_version", "best_version_numpy", "seen_before", "seen_before_numpy"]
 
@@ -14,7 +15,7 @@ F32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
 
-@njit(cache=True)
+@kernel()
 def seen_before(offsets: I64, roots: I32, remembered: I32, out: Bool) -> None:
     """Fill `out` with whether the root of a row is among what its agent remembers.
 
@@ -41,7 +42,7 @@ def seen_before_numpy(offsets: I64, roots: I32, remembered: I32) -> Bool:
     return np.asarray((remembered[row] == roots[:, None]).any(axis=1))
 
 
-@njit(cache=True)
+@kernel()
 def best_version(offsets: I64, roots: I32, posts: I32, scores: F32, out: Bool) -> None:
     """Fill `out` with whether a row is the one to keep of its root in its feed: highest score, then earliest post.
 

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = [
     "day_rhythm",
@@ -32,7 +33,7 @@ I64 = npt.NDArray[np.int64]
 _HOUR = 2.0 * math.pi / 24.0
 
 
-@njit(cache=True)
+@kernel()
 def normal(u: F64, v: F64, out: F64) -> None:
     """Fill `out` with standard normal draws from two uniforms each (Box and Muller 1958, equation 1)."""
     for i in range(len(u)):
@@ -44,7 +45,7 @@ def normal_numpy(u: F64, v: F64) -> F64:
     return np.asarray(np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * v))
 
 
-@njit(cache=True)
+@kernel()
 def exp(values: F64, out: F64) -> None:
     """Fill `out` with exponentials."""
     for i in range(len(values)):
@@ -56,7 +57,7 @@ def exp_numpy(values: F64) -> F64:
     return np.asarray(np.exp(values))
 
 
-@njit(cache=True)
+@kernel()
 def day_rhythm(level: F64, peak: F64, depth: float, out: F64) -> None:
     """Fill `out`, shape (n, 24), with ``level * (1 + depth * cos(2 pi (hour - peak) / 24))``."""
     for i in range(len(level)):
@@ -69,7 +70,7 @@ def day_rhythm_numpy(level: F64, peak: F64, depth: float) -> F64:
     return np.asarray(level[:, None] * (1.0 + depth * np.cos((np.arange(24) - peak[:, None]) * _HOUR)))
 
 
-@njit(cache=True)
+@kernel()
 def split_sum(values: F64, limit: float) -> tuple[int, float]:
     """Return how many values are at least `limit`, and the sum of the others, added up in order."""
     count, total = 0, 0.0
@@ -86,7 +87,7 @@ def split_sum_numpy(values: F64, limit: float) -> tuple[int, float]:
     return int((values >= limit).sum()), float(values[values < limit].sum())
 
 
-@njit(cache=True)
+@kernel()
 def guide(upper: F64, out: I64) -> None:
     """Fill ``out[j]`` with the first place where `upper` exceeds ``j / len(out)`` of its last value.
 
@@ -106,7 +107,7 @@ def guide_numpy(upper: F64, size: int) -> I64:
     return np.minimum(at, len(upper) - 1)
 
 
-@njit(cache=True)
+@kernel()
 def find(upper: F64, table: I64, at: F64, out: I64) -> None:
     """Fill `out` with the first place where `upper` (cumulated weights) exceeds ``at[i]``, at most the last.
 

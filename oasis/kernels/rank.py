@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["group", "group_numpy", "log", "log10"]
 
@@ -18,21 +19,21 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
+@kernel()
 def log(values: F64, out: F64) -> None:
     """Fill `out` with natural logarithms."""
     for i in range(len(values)):
         out[i] = math.log(values[i])
 
 
-@njit(cache=True)
+@kernel()
 def log10(values: F64, out: F64) -> None:
     """Fill `out` with decimal logarithms."""
     for i in range(len(values)):
         out[i] = math.log10(values[i])
 
 
-@njit(cache=True)
+@kernel()
 def group(labels: I32, indptr: I64, out: I64) -> None:
     """Fill `out` with the rows of each label, in row order, and `indptr` with their starts (a counting sort).
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from oasis.kernels.compiled import kernel
 
 __all__ = ["hash_ngrams", "hash_ngrams_python", "pool_tokens", "pool_tokens_numpy"]
 
@@ -19,7 +20,7 @@ _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
 
 
-@njit(cache=True)
+@kernel()
 def pool_tokens(table: F32, tokens: I32, offsets: I64, out: F64) -> None:
     """Add to ``out[i]`` the rows of `table` for the tokens of text i, in float64.
 
@@ -39,7 +40,7 @@ def pool_tokens_numpy(table: F32, tokens: I32, offsets: I64) -> F64:
     return np.array(rows).reshape(len(offsets) - 1, table.shape[1])
 
 
-@njit(cache=True)
+@kernel()
 def hash_ngrams(points: U32, offsets: I64, shortest: int, longest: int, out: I64) -> None:
     """Add to ``out[i]`` one signed count for each n-gram of text i (code points), at a hashed dimension."""
     for i in range(len(offsets) - 1):
