@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Source
-from oasis.kernels import feeds, rank
+from oasis.kernels import feeds
 from oasis.recsys import scorers
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.recsys.threads import in_parts
@@ -64,11 +64,14 @@ class Similar:
         place = np.empty(len(distinct), np.int64)
         by_bound = np.argsort(-best, kind="stable")  # good texts first: the threshold rises early
         place[by_bound] = np.arange(len(distinct))
-        order = np.argsort(-factor, kind="stable")
-        self._ptr = np.zeros(len(distinct) + 1, np.int64)
-        at = np.empty(len(rows), np.int64)
-        rank.group(place[column[order]].astype(np.int32), self._ptr, at)
-        order = order[at]
+        text_at = place[column]
+        _, root_at = np.unique(text_at << 32 | frame.root[rows], return_inverse=True)
+        root_best = np.zeros(len(rows))
+        np.maximum.at(root_best, root_at, factor)
+        order = np.lexsort((rows, -factor, root_at, -root_best[root_at], text_at))
+        self._ptr = np.r_[np.int64(0), np.cumsum(np.bincount(text_at, minlength=len(distinct)))]
+        last = np.flatnonzero(np.diff(root_at[order], append=-1))
+        self._root_end = np.repeat(last + 1, np.diff(last, prepend=-1))
         rows = rows[order]
         self._bound = best[by_bound]
         self._vectors: F32 = np.ascontiguousarray(pool.vectors(distinct[by_bound]).astype(np.float32).T)
@@ -124,7 +127,7 @@ class Similar:
                 rows = slice(tile.start + part.start, tile.start + part.stop)
                 ends = slice(rows.start, rows.stop + 1)
                 feeds.similar(
-                    dots[part], self._bound, self._ptr, *self._rows, follow_ptr[ends], follows,
+                    dots[part], self._bound, self._ptr, self._root_end, *self._rows, follow_ptr[ends], follows,
                     own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen,
                     out.posts[rows], roots[rows], out.scores[rows], ties[rows], counts[rows],
                 )  # fmt: skip

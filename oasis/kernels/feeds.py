@@ -163,7 +163,8 @@ def followed(
 @kernel(nogil=True)
 def similar(
     dots: F32, bound: F64,
-    text_ptr: I64, row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_factor: F64, row_tie: U64,
+    text_ptr: I64, root_end: I64,
+    row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_factor: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
@@ -171,7 +172,8 @@ def similar(
     """Fill each list with the rows of authors not followed with the largest positive ``dots[i, text] * row_factor``.
 
     ``dots`` has shape (n, texts) and holds exact integers. Text t has the rows ``text_ptr[t]`` to
-    ``text_ptr[t + 1]`` by falling factor; ``bound[t]`` is the largest of them.
+    ``text_ptr[t + 1]``, those of a root together (``root_end[r]`` is the end of its rows), roots by their falling
+    largest factor, the rows of a root by falling factor; ``bound[t]`` is the largest of all.
     """
     width = posts.shape[1]
     texts = dots.shape[1]
@@ -192,24 +194,31 @@ def similar(
                 dot = np.float64(dots[i, t])
                 if dot * bound[t] < threshold:
                     continue
-                for r in range(text_ptr[t], text_ptr[t + 1]):
-                    score = dot * row_factor[r]
-                    if score < threshold:
+                r = text_ptr[t]
+                while r < text_ptr[t + 1]:
+                    first, r = r, root_end[r]
+                    best, root, root_author = dot * row_factor[first], row_root[first], row_root_author[first]
+                    if best < threshold:
                         break
-                    if count == width and not _before(
-                        score, row_tie[r], row_post[r], scores_i[width - 1], ties_i[width - 1], posts_i[width - 1]
-                    ):
+                    if count == width and best == threshold and row_tie[first] > ties_i[width - 1]:
                         continue
-                    author = row_author[r]
-                    if _holds(follows, follow_ptr[i], follow_ptr[i + 1], author):
+                    if not _allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen):
                         continue
-                    if _allowed(author, row_root_author[r], row_root[r], me, mutes, low, high, seen_i, want_seen):
+                    chosen = 0.0
+                    for v in range(first, r):  # the best version by an author who is neither followed nor barred
+                        score, author = dot * row_factor[v], row_author[v]
+                        if score < max(threshold, chosen):
+                            break
+                        if author == me or _holds(mutes, low, high, author):
+                            continue
+                        if _holds(follows, follow_ptr[i], follow_ptr[i + 1], author):
+                            continue
+                        chosen = score
                         count = _place(
-                            row_post[r], row_root[r], score, row_tie[r],
-                            count, posts_i, roots_i, scores_i, ties_i,
+                            row_post[v], root, score, row_tie[v], count, posts_i, roots_i, scores_i, ties_i
                         )  # fmt: skip
-                        if count == width:
-                            threshold = scores_i[width - 1]
+                    if count == width:
+                        threshold = scores_i[width - 1]
         counts[i] = count
 
 
