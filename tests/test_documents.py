@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import click
 import pytest
+from pydantic import BaseModel
 
+from oasis.actions import OUTSIDE_ACTIONS
 from oasis.cli import main
 from oasis.cli.main import COMMANDS
 from oasis.scenario import Scenario
+from oasis.simulation.intervention_kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
-NAMES = [str(d.relative_to(ROOT)) for d in DOCUMENTS]
+COMMAND_PAGE = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/build_commands.py")))
 
 
 def _blocks(document: Path, language: str) -> list[str]:
@@ -59,32 +65,20 @@ def _parse(command: click.Command, words: list[str]) -> None:
             _parse(found, rest[1:])
 
 
-def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
-    found = [(path, command)]
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            found += _commands(child, (*path, name))
-    return found
+def test_every_command_and_option_has_help() -> None:
+    for path, command in COMMAND_PAGE.commands(main):
+        assert command.help, path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{' '.join(path)} {parameter.opts[0]} has no help"
 
 
-@pytest.mark.parametrize(
-    ("path", "command"), _commands(main), ids=lambda v: " ".join(v) if isinstance(v, tuple) else ""
-)
-def test_every_command_has_help_and_stands_in_the_docs(path: tuple[str, ...], command: click.Command) -> None:
-    assert command.help, path
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{' '.join(path)} {parameter.opts[0]} has no help"
-    if path:
-        text = "".join(d.read_text("utf-8") for d in DOCUMENTS)
-        assert f"oasis {' '.join(path)}" in text
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert COMMAND_PAGE.TARGET.read_text("utf-8") == COMMAND_PAGE.render(), "run: python docs/build_commands.py"
 
 
 def test_commands_are_all_registered() -> None:
-    assert {path[0] for path, _ in _commands(main) if path} == set(COMMANDS)
+    assert {path[0] for path, _ in COMMAND_PAGE.commands(main)} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.toml")), ids=lambda p: p.name)
@@ -93,8 +87,31 @@ def test_examples_load(example: Path) -> None:
     assert scenario.simulation.name == example.stem
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*DOCUMENTS, ROOT / "ARCHITECTURE.md"]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
+            assert (document.parent / link).exists(), f"{document.relative_to(ROOT)} -> {link}"
+
+
 def test_readme_begins_with_its_two_commands() -> None:
     run, test = _blocks(ROOT / "README.md", "sh")[:2]
     assert "pip install" in run
     assert "oasis run examples/x_day.toml" in run
     assert "pytest" in test
+
+
+def test_the_page_of_scenarios_names_every_key_and_intervention() -> None:
+    page = (ROOT / "docs/scenarios.md").read_text("utf-8")
+    for table, field in Scenario.model_fields.items():
+        assert f"[{table}]" in page, table
+        for key in _keys(field.annotation):
+            assert f"`{key}`" in page, f"{table}.{key}"
+    for kind, intervention in KINDS.items():
+        if intervention.action in OUTSIDE_ACTIONS:
+            assert f"`{kind}`" in page, kind
+
+
+def _keys(annotation: object) -> list[str]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return list(annotation.model_fields)
+    return [key for inner in get_args(annotation) for key in _keys(inner)]
