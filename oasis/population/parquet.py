@@ -21,6 +21,7 @@ from oasis.population.activity import HOURS
 from oasis.population.columns import activity_column, ids_column, keys_column, within
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
+from oasis.world.text import normalise
 
 __all__ = ["FOLLOWS", "POSTS", "USERS", "check_absent", "read_population", "write_population"]
 
@@ -168,7 +169,7 @@ def read_posts(path: Path, agents: int, optional: bool = False) -> HistoryPosts:
         )
 
     content, topic, community = (table.column(name).combine_chunks() for name in ("content", "topic", "community"))
-    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(content.fill_null(""))), 0)
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(normalise(content.fill_null("")))), 0)
     if pc.any(blank).as_py():
         raise PopulationError(f"{path}, row {pc.index(blank, True).as_py()}: content is empty; a post needs a text")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from oasis.errors import PopulationError
 from oasis.population.activity import constant_activity
+from oasis.population.csv_rows import read_utf8
 from oasis.population.population import HistoryPosts, Population
 from oasis.randomness import agent_keys, text_key
 
@@ -33,6 +35,23 @@ class Persona(BaseModel):
     country: str | None = None
     profession: str | None = None
     interested_topics: list[str] | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """Refuse what would count as a number or a text but is neither."""
+        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError("must be a text or a finite number")
+        return value
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that knows the first key given twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs] if len(self) < len(pairs) else []
+        self.repeated = next((name for name in names if names.count(name) > 1), None)
 
 
 def read_reddit_json(path: Path, mean_active: float) -> Population:
@@ -87,32 +106,34 @@ def read_reddit_json(path: Path, mean_active: float) -> Population:
 
 
 def _values(path: Path) -> list[Any]:
+    text = read_utf8(path)
     try:
-        values = json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise PopulationError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise PopulationError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
+        values = json.loads(text, object_pairs_hook=_Object)
     except json.JSONDecodeError as error:
         raise PopulationError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise PopulationError(f"{path}: not a list of users: nested too deeply") from None
-    except OSError as error:
-        raise PopulationError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # Python reads no whole number of more than 4,300 digits
+        raise PopulationError(f"{path}: holds a number of more than 4,300 digits; shorten or remove it") from None
     if not isinstance(values, list):
-        raise PopulationError(f"{path}: must be a list of users, got a {type(values).__name__}")
+        raise PopulationError(
+            f"{path}: must be a list of users, got {'an object' if isinstance(values, dict) else type(values).__name__}"
+        )
     if not values:
         raise PopulationError(f"{path}: has no users; a population needs at least one")
     return values
 
 
 def _persona(path: Path, number: int, value: Any) -> Persona:
-    if not isinstance(value, dict):
+    if not isinstance(value, _Object):
         raise PopulationError(f"{path}, user {number}: must be an object with a username, got {value!r:.80}")
+    if value.repeated is not None:
+        raise PopulationError(f"{path}, user {number}: key {value.repeated!r} stands twice; remove one")
     value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))  # no lone surrogates
     try:
         return Persona.model_validate(value)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        raise PopulationError(f"{path}, user {number}: {key}: {problem['msg']}, got {problem['input']!r:.80}") from None
+        message = problem["msg"].removeprefix("Value error, ")
+        raise PopulationError(f"{path}, user {number}: {key}: {message}, got {problem['input']!r:.80}") from None

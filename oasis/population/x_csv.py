@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from oasis.errors import PopulationError, nearest
 from oasis.population.activity import HOURS, constant_activity, scale_to_mean
-from oasis.population.csv_rows import Rows, text_array
+from oasis.population.csv_rows import GREATEST, Rows, text_array
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
 from oasis.world.text import normalise_one
@@ -52,7 +52,7 @@ def read_x_csv(path: Path, activity_path: Path | None, mean_active: float) -> Po
     _check_columns(rows)
     n = len(rows)
     _check_ids(rows)
-    follows = rows.lists(FOLLOWS)
+    follows = rows.lists(FOLLOWS, "[1, 2]")
     edges = EdgeList(
         np.repeat(np.arange(n, dtype=np.int64), [len(f) for f in follows]),
         np.array([rows.whole(v, i, FOLLOWS) for i, f in enumerate(follows) for v in f], np.int64),
@@ -96,7 +96,7 @@ def _check_columns(rows: Rows) -> None:
 def _posts(rows: Rows) -> tuple[HistoryPosts, list[dict[str, Any]]]:
     """Return earlier posts, and those refused because nothing is in them."""
     author, texts, refused = [], [], []
-    for i, listed in enumerate(rows.lists(TWEETS)):
+    for i, listed in enumerate(rows.lists(TWEETS, "['first', 'second']")):
         for tweet in listed:
             if not isinstance(tweet, str):
                 raise PopulationError(f"{rows.place(i)}: {TWEETS} must be a list of texts, got {tweet!r:.80} in it")
@@ -142,11 +142,11 @@ def _activity(rows: Rows, activity_path: Path | None, mean_active: float) -> npt
     if ACTIVITY not in rows.columns:
         return constant_activity(len(rows), mean_active)
     counts = np.empty((len(rows), HOURS))
-    for i, listed in enumerate(rows.lists(ACTIVITY)):
+    for i, listed in enumerate(rows.lists(ACTIVITY, "[0, 2, 5, ...] of 24 counts")):
         numbers = [v for v in listed if isinstance(v, int | float) and not isinstance(v, bool)]
-        if len(listed) != HOURS or len(numbers) != HOURS or not all(0 <= v < float("inf") for v in numbers):
+        if len(listed) != HOURS or len(numbers) != HOURS or not all(0 <= v <= GREATEST for v in numbers):
             raise PopulationError(
-                f"{rows.place(i)}: {ACTIVITY} must be {HOURS} counts, none negative, got {listed!r:.80}"
+                f"{rows.place(i)}: {ACTIVITY} must be {HOURS} counts from 0 to 2^53, got {listed!r:.80}"
             )
         counts[i] = numbers
     return scale_to_mean(counts, mean_active, str(rows.path))

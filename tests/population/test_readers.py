@@ -83,6 +83,7 @@ def test_followers_from_outside_the_file(tmp_path: Path) -> None:
         ([_row(0), _row(1, following_agentid_list="['a']")], ["line 3", "whole numbers"]),
         ([_row(0), _row(1, following_agentid_list="[0.5]")], ["line 3", "whole numbers"]),
         ([_row(0), _row(1, previous_tweets="[1]")], ["line 3", "previous_tweets"]),
+        ([_row(0), _row(1, previous_tweets="said")], ["line 3", "['first', 'second']"]),
         ([_row(0), _row(1, user_id="u0")], ["line 3", "'u0'", "line 2"]),
         ([_row(0), _row(1, user_id="")], ["line 3", "user_id is empty"]),
         ([_row(0), _row(1)[:-1]], ["line 3", "6 cells", "has 7"]),
@@ -100,7 +101,10 @@ def test_files_that_are_no_csv(tmp_path: Path) -> None:
     with pytest.raises(PopulationError, match="no such file"):
         load_population("x-csv", tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes(b"username\n\xe9\n")
-    with pytest.raises(PopulationError, match="not UTF-8"):
+    with pytest.raises(PopulationError, match="line 2: not UTF-8"):
+        load_population("x-csv", tmp_path / "latin.csv")
+    (tmp_path / "latin.csv").write_bytes(b"username\n" + b"long enough to be read in pieces\n" * 5000 + b"\xe9\n")
+    with pytest.raises(PopulationError, match="line 5002: not UTF-8"):
         load_population("x-csv", tmp_path / "latin.csv")
     (tmp_path / "open.csv").write_text('username\n"never closed\n', "utf-8")
     with pytest.raises(PopulationError, match="line 2: not a CSV row"):
@@ -111,7 +115,9 @@ def test_files_that_are_no_csv(tmp_path: Path) -> None:
         load_population("x-csv", _csv(tmp_path / "t.csv", [["a", "b"]], ["username", "username"]))
 
 
-@pytest.mark.parametrize("cell", ["[1, 2]", str([-1] + [0] * 23), str([float("1e999")] * 24), "['a']", "[nan]"])
+@pytest.mark.parametrize(
+    "cell", ["[1, 2]", str([-1] + [0] * 23), str([float("1e999")] * 24), str([10**400] * 24), "['a']", "[nan]"]
+)
 def test_bad_activity_counts(tmp_path: Path, cell: str) -> None:
     header = [*HEADER, "activity_level_frequency"]
     with pytest.raises(PopulationError, match="line 2"):
@@ -177,8 +183,11 @@ def test_personas_are_read(tmp_path: Path) -> None:
         ([{"username": "a"}, {"realname": "b"}], ["user 1", "username"]),
         ([{"username": ""}], ["user 0", "empty"]),
         ([{"username": "a", "age": "old"}], ["user 0", "age", "'old'"]),
+        ([{"username": "a", "age": True}], ["user 0", "age", "True"]),
+        ([{"username": "a", "age": float("nan")}], ["user 0", "age", "nan"]),
+        ([{"username": "a", "bio": float("inf")}], ["user 0", "bio", "inf"]),
         (["a"], ["user 0", "must be an object"]),
-        ({"username": "a"}, ["must be a list"]),
+        ({"username": "a"}, ["must be a list", "an object"]),
         ([], ["no users"]),
     ],
 )
@@ -192,6 +201,21 @@ def test_bad_personas_are_named(tmp_path: Path, users: object, parts: list[str])
 def test_broken_json_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('[\n{"username": }]', "utf-8")
     with pytest.raises(PopulationError, match="line 2"):
+        load_population("reddit-json", tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"username": "a"}, {"username": "b", "age": 1, "age": 2}]', "user 1: key 'age' stands twice"),
+        (f'[{{"username": "a", "age": {"9" * 5000}}}]', "more than 4,300 digits"),
+        ("[" * 100_000, "nested too deeply"),
+        ("", "line 1, column 1: not JSON"),
+    ],
+)
+def test_odd_json(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.json").write_text(text, "utf-8")
+    with pytest.raises(PopulationError, match=message):
         load_population("reddit-json", tmp_path / "r.json")
 
 
@@ -335,6 +359,7 @@ def test_keys_survive_a_round_trip_and_a_cut(tmp_path: Path) -> None:
         ("users", {"base_followers": [0, -1]}, "row 1: base_followers is -1"),
         ("users", {"username": ["a", "b"], "key": [5, 5]}, "row 1: key 5"),
         ("posts", {"author_id": [0], "content": [" "]}, "row 0: content is empty"),
+        ("posts", {"author_id": [0, 1], "content": ["x", "\u202e\ufeff"]}, "row 1: content is empty"),
         ("posts", {"author_id": [0], "content": ["x"], "likes": [-1]}, "likes is -1"),
         ("posts", {"author_id": [0], "content": ["x"], "veracity": [2]}, "veracity is 2"),
         ("follows", {"follower_id": [0, None], "followee_id": [1, 0]}, "row 1: follower_id is empty"),
