@@ -83,3 +83,54 @@ def test_lists_are_the_best_distinct_roots(seed: int) -> None:
     assert out[0, : counts[0]].tolist() == posts[wanted].tolist()
     assert got_scores[0, : counts[0]].tolist() == scores[wanted].tolist()
     assert (out[0, counts[0] :] == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
+    """`similar` over many texts with few distinct scores, against a sort of all rows that an agent may be shown."""
+    agents, rows, many, people = 5, int(below("rows", 400, 1, seed)[0]), 150, 9
+    width, want_seen = 1 + seed % 11, seed % 4 == 3
+
+    def draw(name: str, high: int, count: int, kind: type = np.int32) -> np.ndarray:
+        return below(name, high, count, seed).astype(kind)
+
+    text, root = np.unique(draw("text", many, rows), return_inverse=True)[1], draw("root", 60, rows)
+    root_author, author = draw("root author", people, 60)[root], draw("author", people, rows)
+    factor, tie = 0.25 * draw("factor", 4, rows, np.float64), draw("tie", 3, 60, np.uint64)[root]
+    texts = int(text.max(initial=-1)) + 1
+    dots = draw("dot", 7, agents * texts, np.float32).reshape(agents, texts) - 3
+    bound, root_best = np.zeros(texts), np.zeros((texts, 60))
+    np.maximum.at(bound, text, factor)
+    np.maximum.at(root_best, (text, root), factor)
+    post = np.argsort(below("post", 2**40, rows, seed)).astype(np.int32)
+    order = np.lexsort((post, -factor, root, -root_best[text, root], text))
+    text, root, root_author, author = text[order], root[order], root_author[order], author[order]
+    factor, tie, post = factor[order], tie[order], post[order]
+    ends = np.flatnonzero(np.diff(text * 60 + root, append=-1)) + 1
+    follows = [np.unique(draw(f"f{i}", people, 2)) for i in range(agents)]
+    mutes = [np.unique(draw(f"m{i}", people, 1 + i % 2)) for i in range(agents)]
+    seen = np.sort(draw("seen", 60, agents * 20).reshape(agents, 20), axis=1)
+    own = np.arange(agents, dtype=np.int32)
+
+    def ptr(lists: list[np.ndarray]) -> np.ndarray:
+        return np.r_[0, np.cumsum([len(part) for part in lists])].astype(np.int64)
+
+    posts, roots = np.full((agents, width), -1, np.int32), np.full((agents, width), -1, np.int32)
+    scores, ties, counts = np.zeros((agents, width)), np.zeros((agents, width), np.uint64), np.zeros(agents, np.int64)
+    feeds.similar(
+        dots, bound, np.r_[0, np.cumsum(np.bincount(text, minlength=texts))].astype(np.int64),
+        np.repeat(ends, np.diff(ends, prepend=0)), post, root, author, root_author, factor, tie,
+        ptr(follows), np.concatenate(follows), own, ptr(mutes), np.concatenate(mutes), seen, want_seen,
+        posts, roots, scores, ties, counts,
+    )  # fmt: skip
+    for i in range(agents):
+        score = dots[i, text].astype(np.float64) * factor
+        barred = [i, *mutes[i]]
+        may = (score > 0) & (np.isin(root, seen[i]) == want_seen) & ~np.isin(author, follows[i])
+        may &= ~np.isin(author, barred) & ~np.isin(root_author, barred)
+        at = np.flatnonzero(may)
+        at = at[feeds.best_numpy(post[at], root[at], score[at], tie[at], width)]
+        assert posts[i, : counts[i]].tolist() == post[at].tolist()
+        assert scores[i, : counts[i]].tolist() == score[at].tolist()
+        assert roots[i, : counts[i]].tolist() == root[at].tolist()
+        assert (posts[i, counts[i] :] == -1).all()
