@@ -41,7 +41,13 @@ def render() -> str:
     """Return the page."""
     parts = [_HEAD]
     for path, command in commands(main):
-        context = click.Context(command, info_name=f"oasis {' '.join(path)}", terminal_width=100, max_content_width=100)
+        context = click.Context(
+            command,
+            info_name=f"oasis {' '.join(path)}",
+            terminal_width=100,
+            max_content_width=100,
+            help_option_names=main.context_settings["help_option_names"],
+        )
         parts.append(f"## oasis {' '.join(path)}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

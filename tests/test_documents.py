@@ -55,14 +55,14 @@ def test_commands_in_documents_exist(document: Path) -> None:
                     _parse(main, words[1:])
 
 
-def _parse(command: click.Command, words: list[str]) -> None:
-    context = command.make_context("oasis", list(words), resilient_parsing=False)
+def _parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
+    context = command.make_context("oasis", list(words), parent, resilient_parsing=False)
     if isinstance(command, click.Group):
         rest = [*context._protected_args, *context.args]
         if rest:
             found = command.get_command(context, rest[0])
             assert found is not None, f"no such command: {rest[0]}"
-            _parse(found, rest[1:])
+            _parse(found, rest[1:], context)
 
 
 def test_every_command_and_option_has_help() -> None:
