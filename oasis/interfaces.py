@@ -56,9 +56,9 @@ Bool = npt.NDArray[np.bool_]
 
 
 class Parameters(BaseModel):
-    """Base of every component's configuration: frozen, unknown keys are errors."""
+    """Base of every component's configuration: frozen, exact types, unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Source(IntEnum):

@@ -15,6 +15,9 @@ __all__ = ["GROUPS", "available", "load", "parse_parameters"]
 
 GROUPS = ("platforms", "recommenders", "policies", "activations", "embedders", "experiments")
 
+_SINGULAR = {group: group.removesuffix("s") for group in GROUPS} | {"policies": "policy"}
+_EXPECTED = {"model_type": "a table", "dict_type": "a table", "list_type": "a list"}
+
 _P = TypeVar("_P", bound=Parameters)
 Loc = tuple[int | str, ...]
 
@@ -36,9 +39,7 @@ def load(group: str, name: str) -> Any:
         if entry.name == name:
             return entry.load()
     names = available(group)
-    raise PluginError(
-        f"no {group.removesuffix('s')} named {name!r}{nearest(name, names)}; available: {', '.join(names)}"
-    )
+    raise PluginError(f"no {_SINGULAR[group]} named {name!r}{nearest(name, names)}; available: {', '.join(names)}")
 
 
 def parse_parameters(model: type[_P], values: Mapping[str, Any], where: str) -> _P:
@@ -66,13 +67,17 @@ def explain(error: ValidationError, known: Sequence[str] | Callable[[Loc], Seque
     lines = []
     for problem in error.errors():
         location = problem["loc"]
-        place = ".".join(map(str, [*([where] if where else []), *location]))
+        place = ".".join(map(str, [*([where] if where else []), *location])) or "scenario"
         if problem["type"] == "extra_forbidden":
             allowed = sorted(known(location) if callable(known) else known)
             lines.append(f"{place}: unknown key{nearest(str(location[-1]), allowed)}; allowed: {', '.join(allowed)}")
         elif problem["type"] == "missing":
             lines.append(f"{place}: is missing")
+        elif problem["type"] == "value_error":  # our own: it says what was got, where that is no secret
+            lines.append(f"{place}: {problem['ctx']['error']}")
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Input ")
+            if problem["type"] in _EXPECTED:
+                message = f"should be {_EXPECTED[problem['type']]}"
             lines.append(f"{place}: {message[0].lower()}{message[1:]}, got {problem['input']!r:.200}")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -32,15 +32,37 @@ __all__ = [
 ]
 
 
+_NAME_BYTES = 200  # a file name may have 255, and hidden names beside the run's are made of it
+
+
 class SimulationConfig(Parameters):
     """``[simulation]``: how long, how finely, from which seed."""
 
     name: str = "run"
     seed: int = 0
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, lt=2**31)
     step_minutes: float = Field(default=3.0, gt=0)
-    start: datetime = datetime(2024, 1, 1, tzinfo=UTC)
+    start: datetime = Field(default=datetime(2024, 1, 1, tzinfo=UTC), strict=False)
     warmup_steps: int = Field(default=0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not value.strip() or value.startswith(".") or len(value.encode("utf-8", "replace")) > _NAME_BYTES:
+            raise ValueError(
+                f"must be 1 to {_NAME_BYTES} bytes that do not begin with a dot, got {value!r:.200}: "
+                "the run's folder has this name"
+            )
+        if wrong := [c for c in value if c in "/\\" or not c.isprintable()]:
+            raise ValueError(f"must hold no {wrong[0]!r}, got {value!r}: the run's folder has this name")
+        return value
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _is_date(cls, value: Any) -> Any:
+        if not isinstance(value, str | date):  # a datetime is a date
+            raise ValueError(f"must be a date and time such as 2024-01-01T00:00:00Z, got {value!r:.200}")
+        return value
 
     @field_validator("start")
     @classmethod
@@ -48,7 +70,14 @@ class SimulationConfig(Parameters):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
 
     @model_validator(mode="after")
-    def _warm(self) -> Self:
+    def _consistent(self) -> Self:
+        try:
+            _ = self.start.astimezone(UTC) + timedelta(minutes=self.step_minutes) * self.steps
+        except OverflowError:
+            raise ValueError(
+                f"{self.steps} steps of {self.step_minutes:g} minutes from {self.start:%Y-%m-%d} go beyond the years 1 "
+                "to 9999; set fewer steps, a smaller step_minutes, or another start"
+            ) from None
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
         return self
@@ -120,6 +149,12 @@ class PolicyConfig(Parameters):
     select: SelectionField | None = None
     share: float | None = Field(default=None, ge=0, le=1)
     parameters: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.select is not None and self.share is not None:
+            raise ValueError("give select or share, not both; a share of what is selected is select.share")
+        return self
 
 
 class Intervention(Parameters):
@@ -217,6 +252,14 @@ class Scenario(Parameters):
     output: OutputConfig = OutputConfig()
     budget: BudgetConfig = BudgetConfig()
 
+    @field_validator("policies")
+    @classmethod
+    def _shares(cls, value: list[PolicyConfig]) -> list[PolicyConfig]:
+        total = sum(policy.share or 0 for policy in value)
+        if total > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {total:g}; each is of all agents, so they must not exceed 1")
+        return value
+
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
         """Read a scenario file; relative paths in it are taken from its folder.
@@ -305,14 +348,16 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
         raise ScenarioError(f"--set {override}: must be KEY=VALUE, e.g. --set simulation.steps=20")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text
+        parsed = {"value": text}
+    if len(parsed) != 1:
+        raise ScenarioError(f"--set {override}: must be one KEY=VALUE; give --set once for each key")
     place: Any = values
-    parts = key.strip().split(".")
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         at: Any = part
@@ -320,12 +365,17 @@ def _override(values: dict[str, Any], override: str) -> None:
             if not part.isdigit() or int(part) >= len(place):
                 raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} has entries 0 to {len(place) - 1}")
             at = int(part)
+        elif i == 1 and parts[0] in _LISTS and not place:
+            raise ScenarioError(f"--set {override}: the scenario lists no {parts[0]}; write them into its file")
         elif not isinstance(place, dict):
             raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} is a value, not a table")
         if last:
-            place[at] = value
+            place[at] = parsed["value"]
         else:
             place = place[at] if isinstance(place, list) else place.setdefault(at, {})
+
+
+_LISTS = ("policies", "interventions")
 
 
 def _check_finite(value: Any, where: str) -> None:

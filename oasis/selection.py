@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from oasis.errors import ScenarioError, nearest
 from oasis.interfaces import Parameters
@@ -46,6 +46,21 @@ class Selection(Parameters):
     top: str | None = None
     count: int | None = Field(default=None, ge=0)
     share: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _conditions(cls, value: Any) -> Any:
+        for column, wanted in value.items() if isinstance(value, dict) else ():
+            if isinstance(wanted, dict):
+                known = tuple(Range.model_fields)
+                for key, end in wanted.items():
+                    if key not in known:
+                        raise ValueError(f"{column}: unknown key {key!r}{nearest(key, known)}; allowed: min, max")
+                    if isinstance(end, bool) or not isinstance(end, int | float):
+                        raise ValueError(f"{column}.{key}: must be a number, got {end!r:.200}")
+            elif not all(isinstance(v, Scalar) for v in (wanted if isinstance(wanted, list) else [wanted])):
+                raise ValueError(f"{column}: must be a value, a list of values, or {{min, max}}, got {wanted!r:.200}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Selection:

@@ -96,7 +96,7 @@ class ChoiceParameters(Parameters):
     @classmethod
     def _known(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise ValueError("must be a table of actions, each a table of features")
+            raise ValueError(f"must be a table of actions, each a table of features, got {value!r:.200}")
         for action, features in value.items():
             if action not in _ACTIONS:
                 raise ValueError(

@@ -13,6 +13,7 @@ import click
 
 from oasis.cli.progress import RunProgress
 from oasis.errors import OasisError, ScenarioError
+from oasis.runs import RunDirectory
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 
@@ -47,9 +48,10 @@ def run(
     """
     changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
     loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
+    if model is not None and not any(policy.kind == "llm" for policy in loaded.policies):
+        raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
     out = out or Path("runs") / loaded.simulation.name
-    if out.exists():
-        raise ScenarioError(f"{out}: is there already; give --out another directory, or remove it")
+    RunDirectory.check_absent(out)
     begun = time.perf_counter()
     simulation = Simulation(loaded, out)
     _announce(simulation, out, endpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,7 @@ class RunDirectory:
             If `path` exists or cannot be made.
         """
         path = Path(path)
-        if path.exists() or path.is_symlink():
-            raise RunDirectoryError(f"{path}: is there already; choose another --out, or remove it")
+        cls.check_absent(path)
         simulation = scenario["simulation"]
         manifest = Manifest(
             name=simulation["name"],
@@ -84,6 +84,7 @@ class RunDirectory:
             started_at=_now(),
         )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        missing = [parent for parent in part.parents if not parent.exists()]
         try:
             part.mkdir(parents=True)
             for folder in (CURRENT, *STEP_TABLES):
@@ -97,8 +98,28 @@ class RunDirectory:
             os.rename(part, path)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
+            for parent in missing:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
             raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; choose another --out") from None
         return cls(path, manifest)
+
+    @staticmethod
+    def check_absent(path: Path) -> None:
+        """Refuse a path where something is already, or that cannot be looked at.
+
+        Raises
+        ------
+        RunDirectoryError
+        """
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except (OSError, ValueError) as error:  # a name too long, a folder that may not be entered, a NUL
+            reason = getattr(error, "strerror", None) or error
+            raise RunDirectoryError(f"{path}: cannot be made: {reason}; choose another --out") from None
+        raise RunDirectoryError(f"{path}: is there already; choose another --out, or remove it")
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

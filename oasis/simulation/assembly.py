@@ -62,11 +62,11 @@ def assemble(
     draws = Draws(scenario.simulation.seed)
     platform_class = load("platforms", scenario.platform.kind)
     platform = platform_class.from_parameters(scenario.platform.allowed, scenario.platform.rules)
-    kind = scenario.recsys.kind or platform.default_recommender
+    kind = platform.default_recommender if scenario.recsys.kind is None else scenario.recsys.kind
     recommender = build_recommender(kind, scenario.recsys.parameters)
     activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
-    policies = [load("policies", p.kind).from_parameters(p.parameters) for p in scenario.policies]
     names = policy_names(scenario.policies)
+    policies = [_build_policy(entry, number) for number, entry in enumerate(scenario.policies)]
     if needs_endpoint:
         _check_endpoint(scenario, names, policies)
     embedder = None
@@ -88,6 +88,15 @@ def assemble(
     takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
     return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused)
+
+
+def _build_policy(entry: PolicyConfig, number: int) -> Policy:
+    policy_class = load("policies", entry.kind)
+    try:
+        policy: Policy = policy_class.from_parameters(entry.parameters)
+    except ScenarioError as error:
+        raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
+    return policy
 
 
 def _swaps_to_embeddings(scenario: Scenario) -> bool:

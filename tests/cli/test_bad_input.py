@@ -80,6 +80,44 @@ CASES = {
         '[[interventions]]\nstep = 1\nkind = "ban"\nagents = 1\ncontnt = "x"',
         ["interventions.0.contnt"],
     ),
+    "text for a number": ({"simulation": 'steps = "3"'}, "", ["simulation.steps", "valid integer", "'3'"]),
+    "boolean for a number": ({"population": "agents = true"}, "", ["population.agents", "True"]),
+    "number for a boolean": ({"output": "report = 0"}, "", ["output.report", "boolean"]),
+    "number for a table": ({"platform": "rules = 3"}, "", ["platform.rules: should be a table, got 3"]),
+    "table for a list": ({}, '[policies]\nkind = "choice"', ["policies: should be a list"]),
+    "number for a time": ({"simulation": "steps = 1\nstart = 3"}, "", ["simulation.start", "2024-01-01T00:00:00Z"]),
+    "time beyond the calendar": (
+        {"simulation": "steps = 9\nstart = 9999-12-31T23:59:00Z"},
+        "",
+        ["9 steps of 3 minutes", "years 1 to 9999"],
+    ),
+    "no end of time": ({"simulation": "steps = 9\nstep_minutes = 1e300"}, "", ["step_minutes"]),
+    "name with a folder": ({"simulation": 'steps = 1\nname = "../x"'}, "", ["simulation.name", "'../x'"]),
+    "name with a slash": ({"simulation": 'steps = 1\nname = "a/b"'}, "", ["simulation.name", "'/'"]),
+    "name with a NUL": ({"simulation": 'steps = 1\nname = "a\\u0000b"'}, "", ["simulation.name", "'\\x00'"]),
+    "no name": ({"simulation": 'steps = 1\nname = ""'}, "", ["simulation.name"]),
+    "empty recommender": ({"recsys": 'kind = ""'}, "", ["no recommender named ''"]),
+    "policy that is not there": ({}, '[[policies]]\nkind = "replay"', ["no policy named 'replay'"]),
+    "parameter of the second policy": (
+        {},
+        '[[policies]]\nkind = "choice"\nshare = 0.5\n[[policies]]\nkind = "choice"\nparameters = {max_action = 2}',
+        ["policies.1 (choice)", "'max_actions'"],
+    ),
+    "select and share": (
+        {},
+        '[[policies]]\nkind = "choice"\nshare = 0.5\nselect = [1]\n[[policies]]\nkind = "choice"',
+        ["policies.0", "select or share, not both"],
+    ),
+    "shares above one": (
+        {},
+        '[[policies]]\nkind = "choice"\nshare = 0.8\n[[policies]]\nkind = "choice"\nshare = 0.8',
+        ["policies", "add up to 1.6"],
+    ),
+    "unknown key of a range": (
+        {},
+        '[[policies]]\nkind = "choice"\nselect = {where = {followers = {mn = 3}}}',
+        ["policies.0.select.where: followers: unknown key 'mn' (did you mean 'min'?)"],
+    ),
     "no endpoint": ({}, '[[policies]]\nkind = "llm"', ["--llm URL --model NAME"]),
     "endpoint that is no URL": ({"llm": 'endpoints = ["localhost:8000"]'}, "", ["llm.endpoints", "localhost:8000"]),
     "missing population file": (
@@ -129,6 +167,37 @@ def test_missing_and_malformed_scenarios(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[simulation\n")
     assert "line 1" in _fails("run", tmp_path / "bad.toml")
     assert "KEY=VALUE" in _fails("run", _scenario(tmp_path), "--set", "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (".steps=3", "KEY=VALUE"),
+        ("simulation..steps=3", "KEY=VALUE"),
+        ("simulation.steps=3\nsimulation.seed=4", "one KEY=VALUE"),
+        ("policies.0.kind=choice", "lists no policies"),
+        ("simulation.steps.x=3", "simulation.steps is a value"),
+    ],
+)
+def test_malformed_overrides(override: str, message: str, tmp_path: Path) -> None:
+    assert message in _fails("run", _scenario(tmp_path), "--set", override, "--out", tmp_path / "run")
+    assert [p.name for p in tmp_path.iterdir()] == ["case.toml"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 250, "new/folder/" + "x" * 300, "new/folder/" + "x" * 250])
+def test_directories_that_cannot_be_made(name: str, tmp_path: Path) -> None:
+    assert "cannot be made" in _fails("run", _scenario(tmp_path), "--out", tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["case.toml"]
+
+
+def test_secrets_are_not_repeated(tmp_path: Path) -> None:
+    assert "sk-secret" not in _fails("run", _scenario(tmp_path, llm='api_key_env = "sk-secret"'))
+    scenario = _scenario(tmp_path, llm='endpoints = ["http://user:pa55@127.0.0.1:1"]\nmodel = "m"')
+    assert "pa55" not in _fails("run", scenario)
+
+
+def test_a_model_that_nobody_asks(tmp_path: Path) -> None:
+    assert "--llm URL" in _fails("run", _scenario(tmp_path), "--model", "m", "--out", tmp_path / "run")
 
 
 def test_runs_that_are_none(tmp_path: Path) -> None:
