@@ -94,11 +94,13 @@ def write_replies(
     opener, core, closer = dice.roll(len(shape.openers)), dice.roll(shape.cores), dice.roll(len(shape.closers))
     topic = np.where((dice.roll(2) == 1) & (theirs >= 0) | (own < 0), theirs, own)
     subject = pc.coalesce(subjects_of(answered), _phrases("b", theirs, dice))
-    return _join(shape, opener, core, closer, (subject, _phrases("a", topic, dice)))
+    mine, other = _phrases("a", topic, dice), _phrases("b", topic, dice)
+    same = pc.equal(pc.utf8_lower(mine), subject)  # "I would trade inflation for inflation" says nothing
+    return _join(shape, opener, core, closer, (subject, pc.if_else(same, other, mine)))
 
 
 class _Dice:
-    """Successive small numbers out of one 64-bit draw per row (the parts multiply to less than 2^40)."""
+    """Successive small numbers out of one 64-bit draw per row (the parts multiply to less than 2^56)."""
 
     def __init__(self, draws: Draws, stream: str, step: int, keys: Keys, index: npt.ArrayLike) -> None:
         items = np.broadcast_to(np.asarray(index, np.uint64), keys.shape)

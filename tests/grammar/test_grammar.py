@@ -97,6 +97,13 @@ def test_replies_take_up_the_text():
     assert ((topics == 0).any(axis=1)).mean() > 0.3
 
 
+def test_replies_set_no_phrase_against_itself():
+    keys = agent_keys(np.arange(2000))
+    answered = strings(["We underestimate injury time."] * 2000)
+    replies = write_replies(DRAWS, "test", 1, keys, np.full(2000, TOPICS.index("football")), answered).to_pylist()
+    assert all(reply.lower().count("injury time") == 1 for reply in replies)
+
+
 @pytest.mark.parametrize(
     "text",
     [
