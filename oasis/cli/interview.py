@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 
 import click
@@ -39,10 +40,10 @@ def interview(
     """
     if scale and options:
         raise click.UsageError("give --scale or --option, not both")
-    if len(options) == 1:
-        raise click.UsageError("give --option at least twice")
-    if scale and not scale[0] < scale[1]:
-        raise click.UsageError(f"--scale: LOW must be below HIGH, got {scale[0]:g} {scale[1]:g}")
+    if options and (len(options) == 1 or len(set(options)) < len(options) or not all(map(str.strip, options))):
+        raise click.UsageError("give --option at least twice, each with another answer")
+    if scale and not -math.inf < scale[0] < scale[1] < math.inf:
+        raise click.UsageError(f"--scale: LOW must be below HIGH, both finite, got {scale[0]:g} {scale[1]:g}")
     if not question.strip():
         raise click.UsageError("the question is empty")
     asked = Question("afterwards", question, scale, options or None)

@@ -5,6 +5,7 @@ Rows are counted from 0: the row of a user is its agent id.
 
 from __future__ import annotations
 
+import os
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,7 +102,13 @@ def check_absent(folder: Path) -> None:
     ------
     PopulationError
     """
-    if folder.exists():
+    try:
+        there = os.path.lexists(folder)
+        folder.exists()  # says what is wrong with a path that cannot be
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PopulationError(f"{folder}: cannot be made: {reason}; choose another --out") from None
+    if there:
         raise PopulationError(f"{folder}: is there already; choose another --out, or remove it")
 
 

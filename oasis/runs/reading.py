@@ -45,7 +45,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether the run has its final files: it is done, or was stopped in an orderly way."""
-        return (self.path / METRICS).exists()
+        return self.manifest.status != "running" or (self.path / METRICS).exists()
 
     @cached_property
     def process_state(self) -> ProcessState:
@@ -231,6 +231,8 @@ def _scan(files: Sequence[Path]) -> pl.LazyFrame:
     for file in files:
         try:
             pq.read_metadata(file)
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{file}: missing") from None
         except (pa.ArrowException, OSError) as error:
             raise RunDirectoryError(f"{file}: damaged: {error}") from None
     return pl.scan_parquet(list(files))

@@ -53,7 +53,10 @@ async def interview_run(
     scenario = scenario.with_changes(llm={key: value for key, value in changes.items() if value is not None})
     if manifest.status == "running":
         raise RunDirectoryError(f"{directory}: the run has not ended, so its agents' last state is not on disk")
-    parts = assemble(scenario, snapshot=read_snapshot(directory / FINAL_STATE))
+    try:
+        parts = assemble(scenario, snapshot=read_snapshot(directory / FINAL_STATE))
+    except RunDirectoryError as error:
+        raise RunDirectoryError(f"{directory}: {error}") from None
     for agent in agents:
         if not 0 <= agent < len(parts.world.users):
             raise InputError(f"no agent {agent} in {directory}; allowed: 0 to {len(parts.world.users) - 1}")

@@ -23,10 +23,21 @@ def take_snapshot(world: World) -> dict[str, bytes]:
 
 
 def restore(world: World, snapshot: Mapping[str, bytes | pa.Buffer]) -> None:
-    """Put the world back to `snapshot`; stores must be registered already. Embeddings are made again when asked for."""
+    """Put the world back to `snapshot`; stores must be registered already. Embeddings are made again when asked for.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a store is missing or damaged.
+    """
     for name in [*world.stores, "attributes"]:
-        with pa.ipc.open_file(pa.BufferReader(snapshot[name])) as reader:
-            table = reader.read_all()
+        try:
+            with pa.ipc.open_file(pa.BufferReader(snapshot[name])) as reader:
+                table = reader.read_all()
+        except KeyError:
+            raise RunDirectoryError(f"the snapshot of the world has no {name}.arrow") from None
+        except pa.ArrowException as error:
+            raise RunDirectoryError(f"the snapshot of the world is damaged: {name}.arrow: {error}") from None
         if name == "attributes":
             world.attributes = table.replace_schema_metadata(None)
             world.step = int((table.schema.metadata or {})[_STEP])
@@ -58,7 +69,13 @@ def read_snapshot(folder: Path) -> dict[str, pa.Buffer]:
     """
     if not folder.is_dir():
         raise RunDirectoryError(f"{folder}: no snapshot here; the run must have been recorded to its end")
-    return {path.name.removesuffix(".arrow"): pa.memory_map(str(path)).read_buffer() for path in folder.glob("*.arrow")}
+    return {path.name.removesuffix(".arrow"): _mapped(path) for path in folder.glob("*.arrow")}
+
+
+def _mapped(path: Path) -> pa.Buffer:
+    if not path.stat().st_size:
+        return pa.py_buffer(b"")  # cannot be mapped
+    return pa.memory_map(str(path)).read_buffer()
 
 
 def _tables(world: World) -> dict[str, pa.Table]:

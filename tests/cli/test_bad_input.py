@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from oasis.cli import main
+from oasis.testing.runs import MadeUpRun
 
 GOOD = {"simulation": "steps = 2", "population": "agents = 20"}
 
@@ -208,6 +209,28 @@ def test_runs_that_are_none(tmp_path: Path) -> None:
     ):
         assert "none" in _fails(*command)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("to", ["csv", "graphml", "sqlite"])
+def test_exports_that_cannot_be_written(to: str, tmp_path: Path) -> None:
+    run = MadeUpRun(tmp_path / "run", steps=1).finish(report=False)
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.iterdir())
+    for out in ("x" * 300, "x" * 250, "file/x", "file"):
+        message = _fails("export", run, "--to", to, "--out", tmp_path / out)
+        assert "cannot be made" in message or "is there already" in message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_populations_that_cannot_be_written(tmp_path: Path) -> None:
+    message = _fails("population", "generate", "--agents", "5", "--out", tmp_path / ("x" * 300))
+    assert "cannot be made" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("--scale", "1", "inf"), ("--option", "a", "--option", "a"), ("--option", " ")])
+def test_questions_that_have_no_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    _fails("interview", tmp_path, "--agent", "0", "Why?", *arguments)
 
 
 def test_bad_usage(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -84,6 +85,14 @@ def test_interviews_change_no_file_of_the_run(finished: Path) -> None:
     kept = pl.read_parquet(finished / "interviews_afterwards.parquet")
     assert kept["question"].to_list() == ["How content are you?", "Which one?"]
     assert "0 to 39" in _oasis("interview", finished, "--agent", "40", "Why?", code=2).stderr
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not Arrow"])
+def test_a_damaged_snapshot_is_named(content: bytes | None, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    store = tmp_path / "run" / "checkpoints" / "final" / "users.arrow"
+    store.unlink() if content is None else store.write_bytes(content)
+    assert "users.arrow" in _oasis("interview", tmp_path / "run", "--agent", "0", "Why?", code=2).stderr
 
 
 def test_exports_hold_what_the_tables_hold(finished: Path, tmp_path: Path) -> None:

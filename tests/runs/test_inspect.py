@@ -148,7 +148,7 @@ def test_a_cascade_beside_a_real_one(path, tmp_path):
     assert [r["real_scale"] for r in rows[:3]] == [1, 7, None]
 
 
-@pytest.mark.parametrize("name", ["events/000001-000004.parquet", "posts.parquet", "users.parquet"])
+@pytest.mark.parametrize("name", ["events/000001-000004.parquet", "posts.parquet", "users.parquet", "metrics.parquet"])
 def test_a_damaged_run_is_named(path, tmp_path, name):
     shutil.copytree(path, tmp_path / "run")
     file = tmp_path / "run" / name

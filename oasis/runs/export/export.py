@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
+
 from oasis.errors import InputError, OasisError, nearest
+from oasis.runs.directory import check_absent
 from oasis.runs.export.csv_files import export_csv
 from oasis.runs.export.graphml import export_graphml
 from oasis.runs.export.sqlite import export_sqlite
@@ -45,18 +49,19 @@ def export_run(run: Run, to: str, out: str | Path, handles: bool = False) -> Pat
     out = Path(out)
     if to not in FORMATS:
         raise InputError(f"--to {to}: unknown format{nearest(to, FORMATS)}; allowed: {', '.join(FORMATS)}")
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out}: is there already; choose another --out, or remove it")
+    check_absent(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+        part.rmdir()  # whatever the format's library would say of a folder that cannot be written, this says it better
     except OSError as error:
         raise InputError(f"{out}: cannot be made: {error.strerror}; choose another --out") from None
     try:
         FORMATS[to](run, part, handles)
         os.rename(part, out)
-    except OSError as error:
-        raise OasisError(f"{out}: cannot be written: {error.strerror or error}") from error
+    except (OSError, sqlite3.Error, pl.exceptions.ComputeError) as error:
+        raise OasisError(f"{out}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
