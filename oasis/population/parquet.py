@@ -5,8 +5,8 @@ Rows are counted from 0: the row of a user is its agent id.
 
 from __future__ import annotations
 
-import os
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
