@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +57,27 @@ def load_population(
     if source == "generate":
         if path is not None:
             raise ScenarioError("population.path is for sources that read a file; remove it, or name such a source")
+        _check_keys(further, source, ("source", "mean_active", *GenerateParameters.model_fields))
         values: Mapping[str, Any] = {**further, **({} if agents is None else {"agents": agents})}
         return generate(parse_parameters(GenerateParameters, values, "population"), seed, mean_active)
     if path is None:
         raise ScenarioError(f"population.path: source {source!r} needs its file; --set population.path=PATH")
     if agents is not None:
         raise ScenarioError("population.agents is for source 'generate'; a file has as many agents as it has rows")
-    unknown = sorted(further.keys() - {"history"})
-    if unknown:
-        known = ("source", "path", "activity_path", "mean_active", "history")
-        raise ScenarioError(
-            f"population.{unknown[0]}: unknown key for source {source!r}{nearest(unknown[0], known)}; "
-            f"allowed: {', '.join(known)}"
-        )
+    common = ("source", "path", "mean_active", "history")
+    _check_keys(further, source, (*common, "activity_path") if source == "x-csv" else common)
     population = _read(source, Path(path), None if activity_path is None else Path(activity_path), mean_active)
     if "history" in further:
         _add_history(population, Path(str(further["history"])))
     return population
+
+
+def _check_keys(further: Mapping[str, Any], source: str, known: Sequence[str]) -> None:
+    for key in sorted(further.keys() - set(known)):
+        raise ScenarioError(
+            f"population.{key}: unknown key for source {source!r}{nearest(key, known)}; "
+            f"allowed: {', '.join(sorted(known))}"
+        )
 
 
 def _read(source: str, path: Path, activity_path: Path | None, mean_active: float) -> Population:

@@ -287,6 +287,7 @@ def test_history_from_a_file(tmp_path: Path) -> None:
         ({"source": "x-csv"}, "population.path"),
         ({"source": "generate", "path": "x"}, "population.path"),
         ({"source": "generate", "homofily": 1}, "did you mean 'homophily'"),
+        ({"source": "generate", "mean_activ": 1}, "did you mean 'mean_active'"),
         ({"source": "generate", "agents": 0}, "population.agents"),
         ({"source": "generate", "homophily": float("nan")}, "population.homophily"),
         ({"source": "x-csv", "path": "x", "agents": 3}, "population.agents"),
