@@ -78,7 +78,7 @@ def read_script(path: str | Path) -> Script:
         rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else _csv_rows(path)
     except FileNotFoundError:
         raise ScenarioError(f"{path}: no such file; a script is a CSV or Parquet file of actions") from None
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise ScenarioError(f"{path}: cannot be read: {error}") from None
     return script_of_rows(rows, str(path))
 
@@ -113,17 +113,27 @@ def script_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> Script:
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
-        header = next(reader, None)
-        if not header:
-            raise ScenarioError(f"{path}: is empty; the first line must name the columns: {', '.join(COLUMNS)}")
         rows: list[dict[str, Any]] = []
-        for cells in reader:
-            if len(cells) != len(header):
-                raise ScenarioError(
-                    f"{path}: row {len(rows) + 1} (line {reader.line_num}) has {len(cells)} cells, "
-                    f"the header has {len(header)}"
-                )
-            rows.append({name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)})
+        try:
+            header = next(reader, None)
+            if not header:
+                raise ScenarioError(f"{path}: is empty; the first line must name the columns: {', '.join(COLUMNS)}")
+            repeated = [name for name in header if header.count(name) > 1]
+            if repeated:
+                raise ScenarioError(f"{path}, line 1: column {repeated[0]!r} stands twice")
+            for cells in reader:
+                if not cells:  # an empty line
+                    continue
+                if len(cells) != len(header):
+                    raise ScenarioError(
+                        f"{path}: row {len(rows) + 1} (line {reader.line_num}) has {len(cells)} cells, "
+                        f"the header has {len(header)}"
+                    )
+                rows.append({name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)})
+        except csv.Error as error:
+            raise ScenarioError(
+                f"{path}: row {len(rows) + 1} (up to line {reader.line_num}): not a CSV row: {error}"
+            ) from None
     return rows
 
 

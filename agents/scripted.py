@@ -91,7 +91,7 @@ class Scripted:
         ScenarioError
             If a row of this step names an agent that does not exist, or one that has another policy.
         """
-        self._check(ctx)
+        self._check(self.script.step_rows(ctx.base.step), ctx.world.users["policy"], ctx.policy)
         script, agents = self.script, observations.agent_ids
         count, start = script.rows_of(ctx.base.step, agents)
         idle = count == 0
@@ -121,17 +121,28 @@ class Scripted:
     def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
         """Keep nothing."""
 
-    def _check(self, ctx: PolicyContext) -> None:
-        users = ctx.world.users
-        rows = self.script.step_rows(ctx.base.step)
+    def check_agents(self, policies: npt.NDArray[np.integer], number: int, newcomers: bool) -> None:
+        """Refuse rows of agents that do not exist (unless some may sign up), or that have another policy.
+
+        Raises
+        ------
+        ScenarioError
+            Naming the row.
+        """
+        every = np.arange(len(self.script.step))
+        self._check(every if not newcomers else every[self.script.agent_id < len(policies)], policies, number)
+
+    def _check(self, rows: npt.NDArray[np.int64], policies: npt.NDArray[np.integer], number: int) -> None:
         agents = self.script.agent_id[rows]
-        for row, agent in zip(rows[agents >= len(users)][:1], agents[agents >= len(users)][:1], strict=True):
-            where = self.script.where(int(row))
+        unknown = np.flatnonzero(agents >= len(policies))
+        if len(unknown):
+            row, agent = int(rows[unknown[0]]), agents[unknown[0]]
             raise ScenarioError(
-                f"{where}: there is no agent {agent} at step {ctx.base.step}, ids are 0 to {len(users) - 1}"
+                f"{self.script.where(row)}: there is no agent {agent} at step {self.script.step[row]}, "
+                f"ids are 0 to {len(policies) - 1}"
             )
-        policy = users["policy"][agents]
-        other = np.flatnonzero((policy >= 0) & (policy != ctx.policy))
+        policy = policies[agents]
+        other = np.flatnonzero((policy >= 0) & (policy != number))
         if len(other):
             where, agent = self.script.where(int(rows[other[0]])), agents[other[0]]
             raise ScenarioError(f"{where}: agent {agent} has another policy; select it in this [[policies]] entry")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ __all__ = [
     "Activation",
     "Answer",
     "Applied",
+    "ChecksAgents",
     "Ask",
     "Completion",
     "Decisions",
@@ -492,6 +493,29 @@ class Decisions:
 
     actions: ActionBatch
     updates: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ChecksAgents(Protocol):
+    """What a policy has besides, if it names agents in its parameters: errors come before the run, not in its midst."""
+
+    def check_agents(self, policies: npt.NDArray[np.int16], number: int, newcomers: bool) -> None:
+        """Refuse agents that are not the policy's.
+
+        Parameters
+        ----------
+        policies : ndarray, shape (registered agents,)
+            Number of each agent's policy.
+        number : int
+            This one's.
+        newcomers : bool
+            Whether agents may sign up during the run.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        ...
 
 
 class Policy(Protocol):

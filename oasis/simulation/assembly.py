@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from oasis.errors import ScenarioError
-from oasis.interfaces import Activation, Platform, Policy, Recommender
+from oasis.interfaces import Activation, ChecksAgents, Platform, Policy, Recommender
 from oasis.plugins import available, load
 from oasis.population import load_population
 from oasis.randomness import Draws
@@ -83,6 +83,7 @@ def assemble(
             world.register(f"{owner}.{name}", store)
     if snapshot is None:
         _assign_policies(world, scenario.policies, names, draws)
+        _check_named_agents(world, scenario, policies)
     else:
         restore(world, snapshot)
     takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
@@ -97,6 +98,16 @@ def _build_policy(entry: PolicyConfig, number: int) -> Policy:
     except ScenarioError as error:
         raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
     return policy
+
+
+def _check_named_agents(world: World, scenario: Scenario, policies: Sequence[Policy]) -> None:
+    newcomers = any(entry.kind == "sign_up" for entry in scenario.interventions)
+    for number, (entry, policy) in enumerate(zip(scenario.policies, policies, strict=True)):
+        if isinstance(policy, ChecksAgents):
+            try:
+                policy.check_agents(world.users["policy"], number, newcomers)
+            except ScenarioError as error:
+                raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
 
 
 def _swaps_to_embeddings(scenario: Scenario) -> bool:

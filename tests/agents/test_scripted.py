@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from oasis import Scenario, Simulation
 from oasis.actions import Action
 from oasis.agents.script_table import COLUMNS
 from oasis.agents.scripted import Scripted
@@ -105,7 +106,8 @@ def test_bad_rows_are_named(row, message):
         ("", "is empty"),
         ("step,agent_id,action\n1,2,trend\n1,2\n", r"row 2 \(line 3\) has 2 cells, the header has 3"),
         ("step,agent_id,action\n1,--2,trend\n", "row 1: agent_id must be a whole number from 0, got '--2'"),
-        ('step,agent_id,action\n1,2,"trend\n', "cannot be read"),
+        ('step,agent_id,action\n1,2,"trend\n', r"row 1 \(up to line 2\): not a CSV row"),
+        ("step,agent_id,step,action\n1,2,1,trend\n", "line 1: column 'step' stands twice"),
     ],
 )
 def test_malformed_files_are_named(tmp_path, text, message):
@@ -113,6 +115,12 @@ def test_malformed_files_are_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ScenarioError, match=message):
         Scripted.from_parameters({"path": str(path)})
+
+
+def test_empty_lines_are_no_rows(tmp_path):
+    path = tmp_path / "script.csv"
+    path.write_text("step,agent_id,action\n\n1,2,trend\n\n")
+    assert Scripted.from_parameters({"path": str(path)}).script.agent_id.tolist() == [2]
 
 
 def test_missing_file_and_missing_table():
@@ -131,6 +139,22 @@ def test_agents_that_are_not_there_or_not_scripted():
     world.users["policy"][2] = 1
     with pytest.raises(ScenarioError, match="row 1: agent 2 has another policy"):
         decide(make(ROWS), world)
+
+
+def test_agents_are_checked_before_a_run(tmp_path):
+    def simulation(row, **further):
+        row = {"step": 2, "action": "trend", **row}
+        policies = [{"kind": "scripted", "select": [0], "parameters": {"actions": [row]}}, {"kind": "choice"}]
+        tables = {"simulation": {"steps": 3}, "population": {"agents": 5}, "recsys": {"kind": "random"}}
+        return Simulation(Scenario.from_dict({**tables, "policies": policies, **further}), out=tmp_path / "run")
+
+    with pytest.raises(ScenarioError, match=r"policies.0 .scripted.: .*row 1: there is no agent 9 at step 2"):
+        simulation({"agent_id": 9})
+    with pytest.raises(ScenarioError, match=r"row 1: agent 3 has another policy"):
+        simulation({"agent_id": 3})
+    assert not (tmp_path / "run").exists()
+    simulation({"agent_id": 9}, interventions=[{"step": 1, "kind": "sign_up", "username": "new"}])
+    simulation({"agent_id": 0})
 
 
 async def test_interviews_have_no_value():
