@@ -16,6 +16,7 @@ from oasis.population.parquet import check_absent
 
 __all__ = ["population"]
 
+_OPTIONS = {"agents", "mean_active", "seed"}
 _FILES = [source for source in SOURCES if source != "generate"]
 
 
@@ -35,6 +36,8 @@ def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ..
     """Generate a population and write it as Parquet."""
     check_absent(out)
     further = dict(_setting(setting) for setting in settings)
+    for key in sorted(further.keys() & _OPTIONS):
+        raise ScenarioError(f"--set {key}: is an option of its own; give --{key.replace('_', '-')}")
     _write(load_population("generate", agents=agents, seed=seed, mean_active=mean_active, **further), out, as_json)
 
 
