@@ -9,7 +9,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from oasis.actions import USER_ACTIONS, Action
 from oasis.errors import ScenarioError, nearest
@@ -208,6 +217,12 @@ class Intervention(Parameters):
         if self.until is not None and self.until < self.step:
             raise ValueError(f"until ({self.until}) is before step ({self.step})")
         return self
+
+    @model_serializer(mode="wrap")
+    def _with_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keep arguments that are None, also where None is left out: they clear something."""
+        cleared = {key: None for key, value in self.arguments.items() if value is None}
+        return {**handler(self), **cleared}
 
     @property
     def arguments(self) -> dict[str, Any]:

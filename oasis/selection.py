@@ -72,6 +72,8 @@ class Selection(Parameters):
 
 
 def _from_ids(value: Any) -> Any:
+    if isinstance(value, np.integer | np.ndarray):
+        value = value.tolist()
     if isinstance(value, int) and not isinstance(value, bool):
         return {"ids": [value]}
     return {"ids": value} if isinstance(value, list) else value
@@ -82,7 +84,13 @@ SelectionField = Annotated[Selection, BeforeValidator(_from_ids)]
 
 
 def select(
-    selection: Selection, frame: pl.DataFrame, id_column: str, draws: Draws, keys: npt.NDArray[np.uint64], where: str
+    selection: Selection,
+    frame: pl.DataFrame,
+    id_column: str,
+    draws: Draws,
+    keys: npt.NDArray[np.uint64],
+    where: str,
+    stream: str | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return the ids that a selection takes from `frame`, sorted.
 
@@ -93,7 +101,9 @@ def select(
     keys : ndarray, shape (all ids,), uint64
         Stable key by id, from which shares and ties are drawn.
     where : str
-        Place in the scenario, for messages; also names the stream of the draw.
+        Place in the scenario, for messages.
+    stream : str, optional
+        Names the stream of the draw; `where` by default.
 
     Raises
     ------
@@ -111,7 +121,7 @@ def select(
     ids = frame[id_column].to_numpy().astype(np.int32)
     if selection.count is None and selection.share is None:
         return np.sort(ids)
-    order = draws.bits(f"select {where}", 0, keys[ids])
+    order = draws.bits(f"select {stream or where}", 0, keys[ids])
     if selection.share is not None:
         return np.sort(ids[order < np.uint64(min(selection.share * 2.0**64, 2.0**64 - 2048))])
     rank = np.argsort(order, kind="stable")

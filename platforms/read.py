@@ -31,6 +31,7 @@ class _Derived:
     def __init__(self) -> None:
         self.posts, self.users = PostSearch(), UserSearch()
         self.lists: dict[tuple[Action, str], Ranked] = {}
+        self.updated: set[Action] = set()
         self.ctx: weakref.ref[StepContext] | None = None
 
 
@@ -87,17 +88,21 @@ class Reading:
             return [], np.empty(0, np.int64)
         derived = self._derived.setdefault(world, _Derived())
         if derived.ctx is None or derived.ctx() is not ctx:
-            derived.lists, derived.ctx = {}, weakref.ref(ctx)
+            derived.lists, derived.updated, derived.ctx = {}, set(), weakref.ref(ctx)
+        search: PostSearch | UserSearch | None = None
+        if action != Action.TREND:
+            search = derived.posts if action == Action.SEARCH_POSTS else derived.users
+        if search is not None and action not in derived.updated:
+            search.update(world)
+            derived.updated.add(action)
         queries = [""] * len(rows) if action == Action.TREND else _queries(world, requests.take(rows))
         distinct = {query: number for number, query in enumerate(dict.fromkeys(queries))}
         for query in distinct:
             if (action, query) not in derived.lists:
-                if action == Action.TREND:
+                if search is None:
                     ranked = trending(world, ctx, self._rules.trend_hours)
-                elif action == Action.SEARCH_POSTS:
-                    ranked = derived.posts.rank(world, query, ctx)
                 else:
-                    ranked = derived.users.rank(world, query, ctx)
+                    ranked = search.rank(world, query, ctx)
                 derived.lists[action, query] = ranked
         return [derived.lists[action, query] for query in distinct], np.array([distinct[q] for q in queries], np.int64)
 

@@ -29,7 +29,6 @@ class PostSearch:
 
     def rank(self, world: World, query: str, ctx: StepContext) -> Ranked:
         """Return posts that hold words of `query`: most words first, then highest score, then newest, then drawn."""
-        self._update(world)
         posts = world.posts
         found, held = self._index.match(words_of(query))
         votes = _score(world, found)
@@ -37,7 +36,8 @@ class PostSearch:
         order = np.lexsort((tie, -posts["step"][found], -votes, -held))
         return found[order].astype(np.int32), held[order].astype(np.float32)
 
-    def _update(self, world: World) -> None:
+    def update(self, world: World) -> None:
+        """Take in what changed since the last time; once a step, however many searches there are."""
         text = world.posts["text"]
         start = len(self._index)
         if start > len(text) or not world.texts.take(text[max(0, start - _CHECKED) : start]).equals(self._tail):
@@ -60,7 +60,6 @@ class UserSearch:
 
     def rank(self, world: World, query: str, ctx: StepContext) -> Ranked:
         """Return users that hold words of `query`: most words first, then most followed, then drawn."""
-        self._update(world)
         users = world.users
         documents, held = self._index.match(words_of(query))
         found = self._user_of[documents]
@@ -71,7 +70,8 @@ class UserSearch:
         order = np.lexsort((tie, -followers, -held))
         return found[order].astype(np.int32), held[order].astype(np.float32)
 
-    def _update(self, world: World) -> None:
+    def update(self, world: World) -> None:
+        """Take in what changed since the last time; once a step, however many searches there are."""
         now = np.stack([world.users[c] for c in self._columns], axis=1) if len(world.users) else self._profiles[:0]
         if len(now) < len(self._profiles):
             self.__init__()  # type: ignore[misc]

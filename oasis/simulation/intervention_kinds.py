@@ -14,6 +14,7 @@ from oasis.errors import ScenarioError, nearest
 from oasis.outside_arguments import ARGUMENTS
 from oasis.plugins import explain
 from oasis.scenario import Intervention
+from oasis.world.text import normalise_one
 
 __all__ = ["KINDS", "PLAIN_TARGETS", "SELECTIONS", "Kind", "kind_of", "to_json"]
 
@@ -94,7 +95,7 @@ def kind_of(entry: Intervention, where: str) -> Kind:
             )
     for key in sorted(kind.required - arguments.keys()):
         raise ScenarioError(f"{where}: {entry.kind} needs {key}")
-    if kind.any_of and not any(value != 0 for value in arguments.values()):
+    if kind.any_of and not (any(arguments.values()) if kind.action == Action.SEED_VOTES else arguments):
         raise ScenarioError(f"{where}: {entry.kind} needs at least one of {', '.join(sorted(kind.optional))}")
     for name in kind.selections:
         given = [option for option in name.split("|") if getattr(entry, option) is not None]
@@ -103,9 +104,8 @@ def kind_of(entry: Intervention, where: str) -> Kind:
             raise ScenarioError(f"{where}: {entry.kind} needs {options}" + (", not both" if given else ""))
     for name in SELECTIONS:
         if getattr(entry, name) is not None and name not in _options(kind.selections):
-            raise ScenarioError(
-                f"{where}.{name}: not for {entry.kind}; allowed: {', '.join(_options(kind.selections))}"
-            )
+            known = [*_options(kind.selections), *sorted(allowed), "step", "every", "until"]
+            raise ScenarioError(f"{where}.{name}: not for {entry.kind}; allowed: {', '.join(known)}")
     _check_values(kind, arguments, where)
     return kind
 
@@ -130,9 +130,19 @@ def _check_values(kind: Kind, arguments: dict[str, Any], where: str) -> None:
     except ValidationError as error:
         message = explain(error, tuple(sorted(kind.required | kind.optional)), where)
         raise ScenarioError(message.replace(f"{where}.text:", f"{where}.content:")) from None
-    for name in ("text", "question", "username", "recommender"):
-        if name in arguments and not arguments[name].strip():
-            raise ScenarioError(f"{where}.{'content' if name == 'text' else name}: must not be empty")
+    for name in ("text", "question", "username", "recommender", "label", "community"):
+        text = arguments.get(name)
+        if isinstance(text, str) and not normalise_one(text).strip():
+            raise ScenarioError(
+                f"{where}.{'content' if name == 'text' else name}: must not be empty; nothing is left of {text!r:.200} "
+                "without control characters and white space"
+            )
+    for name in ("community", "parent"):
+        if isinstance(arguments.get(name), int) and not 0 <= arguments[name] < 2**31:
+            raise ScenarioError(f"{where}.{name}: must be its number, from 0, got {arguments[name]}")
+    options = [normalise_one(option).strip() for option in arguments.get("options") or ()]
+    if len(set(options)) != len(options) or "" in options:
+        raise ScenarioError(f"{where}.options: must be different and not empty, got {arguments['options']!r:.200}")
 
 
 def to_json(arguments: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,34 +51,53 @@ def check_interventions(scenario: Scenario, world: World, policy_names: Sequence
     ScenarioError
         Naming the entry, what is wrong and what is allowed.
     """
-    last = scenario.simulation.steps
-    sign_ups = sum(_times(entry, last) for entry in scenario.interventions if entry.kind == "sign_up")
-    for number, entry in enumerate(scenario.interventions):
-        check_entry(entry, f"interventions.{number}", world, policy_names, sign_ups)
+    last, entries = scenario.simulation.steps, scenario.interventions
+    candidates = _Candidates(world, policy_names)
+    for number, entry in enumerate(entries):
+        when = _last_time(entry, last)
+        signed_up = sum(
+            _times(other, when if place < number else when - 1)
+            for place, other in enumerate(entries)
+            if other.kind == "sign_up"
+        )
+        _check(entry, f"interventions.{number}", world, candidates, signed_up)
     return [
         f"interventions.{number}.step: {entry.step} is after the last step ({last}), so it will not happen"
-        for number, entry in enumerate(scenario.interventions)
+        for number, entry in enumerate(entries)
         if entry.step > last
     ]
 
 
-def check_entry(entry: Intervention, where: str, world: World, policy_names: Sequence[str], sign_ups: int = 0) -> None:
-    """Refuse one entry that cannot work; `sign_ups` agents may be added before it.
+def check_entry(
+    entry: Intervention, where: str, world: World, policy_names: Sequence[str], pending: Sequence[Intervention] = ()
+) -> None:
+    """Refuse one entry for a coming step that cannot work; `pending` ones come before it.
 
     Raises
     ------
     ScenarioError
     """
+    if entry.step <= world.step:
+        raise ScenarioError(f"{where}.step: {entry.step} is over; the next step is {world.step + 1}")
+    signed_up = sum(
+        _times(other, entry.step) - _times(other, world.step) for other in pending if other.kind == "sign_up"
+    )
+    _check(entry, where, world, _Candidates(world, policy_names), signed_up)
+
+
+def _check(entry: Intervention, where: str, world: World, candidates: _Candidates, signed_up: int) -> None:
     kind = kind_of(entry, where)
-    agents = len(world.users) + sign_ups
+    agents = len(world.users) + signed_up
     for name in SELECTIONS:
         selection: Selection | None = getattr(entry, name)
         if selection is None:
             continue
         for agent in (selection.ids or ()) if name in ("agents", "users") else ():
             if agent >= agents:
-                raise ScenarioError(f"{where}.{name}: no agent {agent}; allowed: 0 to {agents - 1}")
-        check_selection(selection, _candidates(world, name, policy_names)[0], f"{where}.{name}")
+                joined = f" when this happens, with {signed_up} signed up by then" if signed_up else ""
+                raise ScenarioError(f"{where}.{name}: no agent {agent}; allowed: 0 to {agents - 1}{joined}")
+        if selection.where or selection.top is not None:
+            check_selection(selection, candidates.of(name)[0], f"{where}.{name}")
     if kind.action == Action.SWAP_RECOMMENDER:
         _check_recommender(entry, where, world)
     if kind.action == Action.INTERVIEW:
@@ -105,6 +125,11 @@ def _times(entry: Intervention, last: int) -> int:
     return 1 if entry.every is None else (end - entry.step) // entry.every + 1
 
 
+def _last_time(entry: Intervention, last: int) -> int:
+    """Return the last step up to `last` in which an entry happens, its first one if none is."""
+    return entry.step + max(_times(entry, last) - 1, 0) * (entry.every or 0)
+
+
 def question_of(entry: Intervention, where: str) -> Question:
     """Return the question of an interview entry."""
     arguments = entry.arguments
@@ -124,16 +149,18 @@ def question_of(entry: Intervention, where: str) -> Question:
 def schedule(
     entries: Sequence[Intervention], step: int, world: World, policy_names: Sequence[str], draws: Draws
 ) -> Scheduled:
-    """Return what is due at a step, selections resolved against the world as it stands."""
+    """Return what is due at a step, selections resolved against the world as it stands before any of it."""
     batches: list[ActionBatch] = []
     interviews = []
     recommender = None
+    candidates, streams = _Candidates(world, policy_names), _Streams()
     for number, entry in enumerate(entries):
+        stream = {name: streams.of(entry, name) for name in SELECTIONS}
         if not entry.happens_at(step):
             continue
         where = f"interventions.{number}"
         kind = kind_of(entry, where)
-        chosen = {name: _chosen(entry, name, world, policy_names, draws, where) for name in SELECTIONS}
+        chosen = {name: _chosen(entry, name, candidates, draws, where, stream[name]) for name in SELECTIONS}
         batches.append(_rows(entry, kind, chosen))
         if kind.action == Action.INTERVIEW and chosen["agents"] is not None:
             interviews.append((question_of(entry, where), chosen["agents"]))
@@ -142,30 +169,61 @@ def schedule(
     return Scheduled(ActionBatch.concat(batches), tuple(interviews), recommender)
 
 
+class _Streams:
+    """Names of the draws of selections: by what is selected for which kind, never by the place in the list.
+
+    So an entry more in one arm shifts no draw of the others, and another text, step or value selects the same. Entries
+    alike in kind and selection are told apart by their order; one that happens again selects by the same draws.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def of(self, entry: Intervention, name: str) -> str:
+        selection: Selection | None = getattr(entry, name)
+        if selection is None or (selection.count is None and selection.share is None):
+            return ""
+        key = f"{entry.kind}.{name} {selection.model_dump_json(exclude_none=True)}"
+        self._seen[key] += 1
+        return f"{key} {self._seen[key]}"
+
+
 def _chosen(
-    entry: Intervention, name: str, world: World, policy_names: Sequence[str], draws: Draws, where: str
+    entry: Intervention, name: str, candidates: _Candidates, draws: Draws, where: str, stream: str
 ) -> npt.NDArray[np.int32] | None:
     selection: Selection | None = getattr(entry, name)
     if selection is None:
         return None
     if selection.ids is not None and not selection.where and selection.count is None and selection.share is None:
-        return np.asarray(selection.ids, np.int32)  # an id that does not exist is the platform's to reject
-    frame, column, keys = _candidates(world, name, policy_names)
+        return np.unique(np.asarray(selection.ids, np.int32))  # one that does not exist is the platform's to reject
+    frame, column, keys = candidates.of(name)
     if selection.ids is not None:  # what does not exist fits no condition
         selection = selection.model_copy(update={"ids": [i for i in selection.ids if i < len(frame)]})
-    return select(selection, frame, column, draws, keys, f"{where}.{name}")
+    return select(selection, frame, column, draws, keys, f"{where}.{name}", stream)
 
 
-def _candidates(
-    world: World, name: str, policy_names: Sequence[str]
-) -> tuple[pl.DataFrame, str, npt.NDArray[np.uint64]]:
-    """Return what a selection may take, the column of ids, and the stable keys."""
-    if name == "posts":
-        return posts_frame(world), "post_id", world.posts["key"]
-    if name == "comments":
-        return comments_frame(world), "comment_id", world.comments["key"]
-    names = pl.Series(np.asarray(policy_names, dtype=object)[world.users["policy"]], dtype=pl.String)
-    return users_frame(world).with_columns(names.alias("policy")), "agent_id", world.users["key"]
+class _Candidates:
+    """What selections may take, made when first asked for: a frame, its column of ids, and the stable keys by id."""
+
+    def __init__(self, world: World, policy_names: Sequence[str]) -> None:
+        self._world, self._policy_names = world, policy_names
+        self._made: dict[str, tuple[pl.DataFrame, str, npt.NDArray[np.uint64]]] = {}
+
+    def of(self, name: str) -> tuple[pl.DataFrame, str, npt.NDArray[np.uint64]]:
+        """Return the candidates of a selection named as in an entry."""
+        name = "agents" if name == "users" else name
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> tuple[pl.DataFrame, str, npt.NDArray[np.uint64]]:
+        world = self._world
+        if name == "posts":
+            return posts_frame(world), "post_id", world.posts["key"]
+        if name == "comments":
+            return comments_frame(world), "comment_id", world.comments["key"]
+        names = pl.Series(np.asarray(self._policy_names, dtype=object)[world.users["policy"]], dtype=pl.String)
+        return users_frame(world).with_columns(names.alias("policy")), "agent_id", world.users["key"]
 
 
 def _rows(entry: Intervention, kind: Kind, chosen: dict[str, npt.NDArray[np.int32] | None]) -> ActionBatch:

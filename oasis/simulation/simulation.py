@@ -160,7 +160,8 @@ class Simulation:
         ``simulation.inject("post", author=3, content="Breaking news")``
         """
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
-        check_entry(entry, f"inject {kind}", self.world, self._parts.policy_names)
+        pending = [*self.scenario.interventions, *self._injected]
+        check_entry(entry, f"inject {kind}", self.world, self._parts.policy_names, pending)
         self._injected.append(entry)
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:

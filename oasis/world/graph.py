@@ -141,7 +141,7 @@ class FollowGraph:
         self._delta_rows = None
 
     def _base_position(self, follower: npt.ArrayLike, followee: npt.ArrayLike) -> I64:
-        a, b = np.asarray(follower, np.int64), np.asarray(followee, np.int64)
+        a, b = np.ascontiguousarray(follower, np.int64), np.ascontiguousarray(followee, np.int64)
         out = np.empty(len(a), np.int64)
         csr.in_row(self._out.indptr, self._out.indices, a, b, out)
         return out

@@ -58,6 +58,7 @@ def test_follow_graph_equals_networkx(
     assert list(zip(*(c.tolist() for c in graph.edges()), strict=True)) == held
     grid = np.meshgrid(everyone, everyone, indexing="ij")
     contains = graph.contains(grid[0].ravel(), grid[1].ravel()).reshape(NODES, NODES)
+    np.testing.assert_array_equal(graph.contains(np.arange(NODES), 0), contains[:, 0])
     np.testing.assert_array_equal(contains, nx.to_numpy_array(model, weight=None) > 0)
 
     loaded = FollowGraph(schemas.FOLLOWS)
