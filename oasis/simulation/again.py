@@ -108,7 +108,5 @@ def _check(run: Run) -> None:
     where, manifest = run.path, run.manifest
     if manifest.status == "done":
         raise RunDirectoryError(f"{where}: is done; there is nothing to resume")
-    if run.steps_done >= manifest.steps_planned:
-        raise RunDirectoryError(f"{where}: all {run.steps_done} steps are done ({manifest.message}); nothing to resume")
     if manifest.status == "running" and run.process_state != "dead":
         raise RunDirectoryError(f"{where}: its process is {run.process_state}; stop it first, or wait for it")

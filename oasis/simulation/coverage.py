@@ -74,16 +74,23 @@ class Coverage:
         return sum(self._failures.values())
 
     def excess(self, at_end: bool = False) -> str | None:
-        """Return why the run must stop, None while failures are within the limit."""
+        """Return why the run must stop, None while failures are within the limit.
+
+        Before `window` decisions were made, as many failures stop the run as would in a full window: no success that
+        could follow would bring the window that began with the run back within the limit.
+        """
         if at_end:
-            failed, of, what = self.failures, self._model_decisions, f"all {self._model_decisions}"
-        elif len(self._recent) >= self._window:
-            failed, of, what = int(self._recent.sum()), len(self._recent), f"the last {len(self._recent)}"
-        else:
+            failed, of = self.failures, self._model_decisions
+            if failed <= self._limit * of:
+                return None
+            return f"{failed} of all {of} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%})"
+        failed, of = int(self._recent.sum()), len(self._recent)
+        if failed <= self._limit * self._window:
             return None
-        if of == 0 or failed <= self._limit * of:
-            return None
-        return f"{failed} of {what} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%})"
+        return (
+            f"{failed} of the last {of} model decisions failed ({failed / of:.1%}; limit {self._limit:.0%} of"
+            f" {self._window})"
+        )
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """Return the manifest's ``coverage``."""

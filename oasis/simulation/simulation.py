@@ -218,10 +218,13 @@ class Simulation:
                 if recorder is not None:
                     self._record(recorder, result)
                 yield result
-                if (excess := self._coverage.excess()) is not None:
+                repeated = result.step in self._earlier.digests  # it did not end the run then, or was resumed after
+                if not repeated and (excess := self._coverage.excess()) is not None:
                     raise FailureLimitError(f"stopped after step {result.step}: {excess}")
             if (excess := self._coverage.excess(at_end=True)) is not None:
-                raise FailureLimitError(f"all steps are done, but {excess}")
+                raise FailureLimitError(
+                    f"all steps are done, but {excess}; to accept that, resume with --set llm.failure_limit=SHARE"
+                )
             status = "done"
         except (RunStoppedError, NoEndpointError) as error:
             status, message = "stopped", str(error)

@@ -14,7 +14,14 @@ import polars as pl
 import pytest
 
 from oasis import Scenario, Simulation, open_run
-from oasis.errors import NoEndpointError, ReplayError, RunDirectoryError, RunStoppedError, ScenarioError
+from oasis.errors import (
+    FailureLimitError,
+    NoEndpointError,
+    ReplayError,
+    RunDirectoryError,
+    RunStoppedError,
+    ScenarioError,
+)
 from oasis.simulation import StepResult
 from oasis.simulation.again import Resumption, replay
 from oasis.testing.servers import StubServer
@@ -187,3 +194,30 @@ def test_a_budget_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: Path) -> 
         assert 0 < open_run(tmp_path / "run").steps_done < 8
         resume(tmp_path / "run", ["budget.max_calls=100000"])
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
+
+
+def test_a_run_past_its_limit_goes_on_each_time_it_is_resumed(tmp_path: Path) -> None:
+    """The limit stops a run anew after as many new failures, never for steps that are done."""
+
+    def wrong(body: dict[str, object], nth: int) -> str | None:
+        return "not what was asked for"
+
+    with StubServer(script=wrong) as server:
+        case = scenario(
+            policies=[{"kind": "llm"}],
+            llm={"endpoints": [server.url], "model": "stub", "attempts": 1, "failure_window": 600},
+        )
+        with pytest.raises(FailureLimitError, match="of the last"):
+            Simulation(case, tmp_path / "run").run_sync()
+        done = [open_run(tmp_path / "run").steps_done]
+        while done[-1] < 8:
+            with pytest.raises(FailureLimitError):
+                resume(tmp_path / "run")
+            done.append(open_run(tmp_path / "run").steps_done)
+        assert done[0] < done[1] < done[2]
+        asked = len(server.requests)
+        assert replay(tmp_path / "run") == open_run(tmp_path / "run").manifest.state_hash
+        resume(tmp_path / "run", ["llm.failure_limit=1"])
+        assert len(server.requests) == asked
+    manifest = open_run(tmp_path / "run").manifest
+    assert (manifest.status, manifest.coverage.llm_invalid) == ("done", manifest.coverage.decisions)

@@ -38,6 +38,14 @@ def test_only_model_decisions_count_towards_the_limit() -> None:
     assert "2 of the last 4" in str(coverage.excess())
 
 
+def test_more_failures_than_a_full_window_allows_stop_before_it_is_full() -> None:
+    coverage = Coverage(["llm"], [True], 0.05, 500)
+    _add(coverage, [0] * 36, [Outcome.LLM_FAILED] * 25 + [-1] * 11)
+    assert coverage.excess() is None  # 475 good decisions could follow
+    _add(coverage, [0] * 36, [Outcome.LLM_FAILED] + [-1] * 35)
+    assert "26 of the last 72" in str(coverage.excess())
+
+
 def test_old_failures_leave_the_window_but_not_the_whole() -> None:
     coverage = Coverage(["llm"], [True], 0.05, 10)
     _add(coverage, [0] * 10, [Outcome.LLM_FAILED] * 10)
