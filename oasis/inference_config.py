@@ -24,20 +24,24 @@ def normalise_endpoint(url: str) -> str:
         If it is no http(s) URL with a host, or carries credentials, a query or a fragment.
     """
     text = url.strip()
+    # Messages show no part that may hold a secret: credentials, query, fragment.
+    shown = repr(re.sub(r"(//|^)[^/]*@", r"\1...@", re.split(r"[?#]", text)[0]))
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r} is no URL ({error}); write e.g. http://127.0.0.1:8000/v1") from None
+    except ValueError:
+        raise ValueError(
+            f"{shown} is no URL (its host or port is malformed); write e.g. http://127.0.0.1:8000/v1"
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
-        raise ValueError(f"{url!r} is no http or https URL with a host; write e.g. http://127.0.0.1:8000/v1")
+        raise ValueError(f"{shown} is no http or https URL with a host; write e.g. http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
         raise ValueError(
             f"the endpoint at {parts.hostname} carries a password; put the key into an environment variable and name it"
             " in api_key_env"
         )
     if parts.query or parts.fragment:
-        raise ValueError(f"{url!r} has a query or fragment; write the base URL, e.g. http://127.0.0.1:8000/v1")
+        raise ValueError(f"{shown} has a query or fragment; write the base URL, e.g. http://127.0.0.1:8000/v1")
     path = parts.path.rstrip("/")
     for suffix in _PATHS:
         if path.endswith(suffix):

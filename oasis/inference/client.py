@@ -27,6 +27,7 @@ Keep = Literal["none", "sample", "all"]
 KEPT_SHARE = 50
 """``sample`` keeps one prompt in this many, by its hash (assumed: enough to read, small beside the answers)."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
+CANCELLED = "cancelled: the step was given up while this was asked"
 LONGEST_RETRY_AFTER_S = 30.0
 """Retry-After is honoured up to this; a server that wants more is asked again earlier."""
 
@@ -172,7 +173,7 @@ class Client:
         error: TransportError | None = None
         self.usage.in_flight += 1
         self.usage.asked += 1
-        settled = False
+        settled = cancelled = False
         try:
             # The transport keeps the time-out; the client's own is for one that does not.
             async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
@@ -183,12 +184,18 @@ class Client:
             error = TransportError("timeout", f"no answer within {self._config.timeout_s:g} s")
         except TransportError as caught:
             error = caught
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
         finally:
             self.usage.in_flight -= 1
             if error is not None:
                 self._pool.failed(endpoint, error, sent)
             elif not settled:
                 self._pool.release(endpoint)
+            if cancelled:  # the server may have worked for it
+                lost = Completion(request, "failed", error=CANCELLED, attempts=attempt)
+                self._record(lost, None, prompt, hashed, attempt, endpoint, 1000.0 * (time.monotonic() - started))
         done = _checked(request, reply, attempt) if reply is not None else Completion(request, "failed")
         if error is not None:
             done = Completion(request, "failed", error=str(error), attempts=attempt)

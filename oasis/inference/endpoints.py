@@ -5,13 +5,19 @@ Chiu and Jain 1989, RFC 5681): a server that refuses, times out, or takes more t
 requests at once, so one with a single slot is not sent more than it can answer in time.
 A circuit opens after `FAILURES_TO_OPEN` failures without a success between them (`UNREACHED_TO_OPEN` at an address
 that never spoke), is probed with one request at a time after a cool-down that doubles, and closes on a success
-(the circuit breaker of Nygard, *Release It!*, 2007). An endpoint is dead when its key, address or model is wrong,
-when it has never answered and two probes failed too, or when it has not answered for as long as a request may take.
+(the circuit breaker of Nygard, *Release It!*, 2007). Failures of requests that were sent before the last success are
+those of the requests, not of the endpoint: it has answered since.
+
+An endpoint is dead when its key, address or model is wrong; when it has never answered, two probes failed too and
+nothing that was asked is still in work; or when for as long as a request may take it answered none of so many requests
+that chance does not explain it, at the rate at which it failed before (the idea of an accrual failure detector,
+Hayashibara et al. 2004): five for a good one, ten for one that loses 30%.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +34,10 @@ COOL_DOWN_S = 0.25
 LONGEST_COOL_DOWN_S = 30.0
 PROBES_BEFORE_GIVING_UP = 2
 """Failed probes after which an endpoint that never answered is dead: about 0.75 s with `COOL_DOWN_S`."""
+UNREACHED_TO_DIE = 4
+"""Requests without an answer after which one that never answered is dead, once they took their time-out."""
+CHANCE = 1e-5
+"""How unlikely a run of failures must be, at the rate before, to be the endpoint's death. Assumed."""
 FIRST_LIMIT = 16
 """Requests in flight to begin with; doubles each round trip until the first sign of overload. Assumed."""
 DECREASE = 0.7
@@ -54,9 +64,12 @@ class Endpoint:
     in_flight: int = 0
     reached: bool = False
     answered: bool = False
+    won: int = 0
+    lost: int = 0
     failures: int = 0
     failing_since: float = 0.0
     last_success: float = float("-inf")
+    last_quick: float = float("-inf")
     probes_failed: int = 0
     opened: bool = False
     probing: bool = False
@@ -75,6 +88,20 @@ class Endpoint:
         if sent.at >= self.last_decrease:
             self.limit = max(1.0, DECREASE * min(self.limit, sent.in_flight))
             self.last_decrease = now
+
+    @property
+    def failures_to_die(self) -> int:
+        """How many failures in a row are more than bad luck."""
+        if not self.answered:
+            return UNREACHED_TO_DIE
+        rate = (self.lost + 1) / (self.lost + self.won + 2)
+        return max(FAILURES_TO_OPEN, math.ceil(math.log(CHANCE) / math.log(rate)))
+
+    def spoke(self) -> None:
+        """Take note that it is there: failures until now were those of single requests."""
+        self.opened = self.probing = False
+        self.lost += self.failures
+        self.failures = 0
 
     def free(self, now: float) -> bool:
         """Return whether a request may be sent now."""
@@ -144,13 +171,15 @@ class EndpointPool:
         now = self._clock()
         endpoint.in_flight -= 1
         endpoint.reached = endpoint.answered = True
-        endpoint.opened = endpoint.probing = False
-        endpoint.failures = endpoint.probes_failed = 0
+        endpoint.spoke()
+        endpoint.won += 1
+        endpoint.probes_failed = 0
         endpoint.last_success = now
         if now - sent.at > SLOW_SHARE * self._timeout_s:
             endpoint.shrink(sent, now)
         elif now - sent.at < 0.5 * SLOW_SHARE * self._timeout_s:
             endpoint.grow()
+            endpoint.last_quick = now
         self._wake()
 
     def failed(self, endpoint: Endpoint, error: TransportError, sent: Sent) -> None:
@@ -159,13 +188,13 @@ class EndpointPool:
         endpoint.last_error = str(error)
         now = self._clock()
         endpoint.reached |= error.kind not in ("connection", "timeout")
-        if error.kind in ("overloaded", "timeout"):
+        # A request that got lost while others were answered quickly is no sign of overload.
+        if error.kind == "overloaded" or (error.kind == "timeout" and sent.at >= endpoint.last_quick):
             endpoint.shrink(sent, now)
         if error.kind == "denied" and not endpoint.answered:
             endpoint.dead = True
         elif error.kind in ("overloaded", "malformed", "refused"):
-            endpoint.opened = endpoint.probing = False  # it speaks, so it lives
-            endpoint.failures = 0
+            endpoint.spoke()
         else:
             self._count_failure(endpoint, sent.at, now)
         self._wake()
@@ -191,22 +220,26 @@ class EndpointPool:
         return "no inference endpoint is alive:\n" + "\n".join(lines)
 
     def _count_failure(self, endpoint: Endpoint, started: float, now: float) -> None:
+        if started < endpoint.last_success:
+            endpoint.lost += 1
+            return
         if endpoint.failures == 0:
-            endpoint.failing_since = max(started, endpoint.last_success)
+            endpoint.failing_since = started
         endpoint.failures += 1
+        if endpoint.failures >= endpoint.failures_to_die and now - endpoint.failing_since >= self._timeout_s:
+            endpoint.dead = True
+            return
         if not endpoint.opened and endpoint.failures < (FAILURES_TO_OPEN if endpoint.reached else UNREACHED_TO_OPEN):
             return
         if endpoint.opened and started < endpoint.probe_at:
-            # Sent before the circuit opened: no news, but for how long the endpoint has been silent.
-            endpoint.dead = now - endpoint.failing_since >= self._timeout_s
-            return
+            return  # sent before the circuit opened: no news
         if endpoint.opened:
             endpoint.probes_failed += 1
             endpoint.probing = False
         wait = min(COOL_DOWN_S * 2.0**endpoint.probes_failed, LONGEST_COOL_DOWN_S, self._timeout_s / 4)
         endpoint.opened, endpoint.probe_at = True, now + wait
         never = not endpoint.answered and endpoint.probes_failed >= PROBES_BEFORE_GIVING_UP
-        endpoint.dead = never or now - endpoint.failing_since >= self._timeout_s
+        endpoint.dead = never and not endpoint.in_flight
 
     async def _wait(self, seconds: float | None) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

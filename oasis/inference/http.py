@@ -18,6 +18,7 @@ MAX_BODY = 4 * 2**20
 """Bytes read of a response at most. An answer of 100,000 tokens is about 0.5 MB; assumed to be enough."""
 CONNECT_TIMEOUT_S = 10.0
 """Longest wait for a connection (assumed: three lost SYN packets, at 1, 3 and 7 s)."""
+SHORTEST_SECRET = 8
 _ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
 
 
@@ -43,6 +44,8 @@ class HttpTransport:
         mode: Literal["json_schema", "json_object", "text"] = "json_schema",
     ) -> None:
         self._url, self._model, self._mode = base_url, model, mode
+        # A server may repeat the key in an answer or an error. Not what stands for "none" ("EMPTY", "sk-no").
+        self._secret = api_key.encode() if api_key and len(api_key) >= SHORTEST_SECRET else None
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,17 +109,23 @@ class HttpTransport:
                     body = await _read(response)
                     status, retry_after = response.status, response.headers.get("Retry-After")
         except aiohttp.ServerTimeoutError as error:  # a TimeoutError too, but of the connection
-            raise TransportError("connection", f"{type(error).__name__}: {error}"[:500]) from None
+            raise TransportError("connection", self._words(error)) from None
         except TimeoutError:
             raise TransportError("timeout", f"no answer within {timeout_s:g} s") from None
         except _ERRORS as error:
-            raise TransportError("connection", f"{type(error).__name__}: {error}"[:500]) from None
+            raise TransportError("connection", self._words(error)) from None
+        if self._secret is not None:
+            body = body.replace(self._secret, b"[api key]")
         if status != 200:
             raise TransportError(_kind(status), f"HTTP {status}: {_message(body)}", _seconds(retry_after))
         try:
             return json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise TransportError("malformed", f"the response is not JSON ({str(error)[:100]}): {body[:80]!r}") from None
+
+    def _words(self, error: BaseException) -> str:
+        text = f"{type(error).__name__}: {error}"
+        return (text if self._secret is None else text.replace(self._secret.decode(), "[api key]"))[:500]
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()

@@ -375,3 +375,21 @@ async def test_order_of_replies_changes_nothing() -> None:
         await client.complete([request(i) for i in range(40)])
         tables.append(client.take_records().drop_columns(["latency_ms"]))
     assert tables[0] == tables[1] == tables[2]
+
+
+async def test_questions_given_up_on_are_in_the_records_too() -> None:
+    async def waits(prompt: Prompt) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    client = Client([MockTransport(waits)], LLMConfig(model="m", concurrency=5))
+    asking = asyncio.ensure_future(client.complete([request(i) for i in range(9)]))
+    while client.usage.in_flight < 5:
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    rows = client.take_records().to_pylist()
+    assert [row["agent_id"] for row in rows] == [0, 1, 2, 3, 4]
+    assert {row["error"].split(":")[0] for row in rows} == {"cancelled"}
+    assert client.usage.failed == client.usage.asked == 5

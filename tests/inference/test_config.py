@@ -39,12 +39,15 @@ def test_endpoints_with_and_without_a_path(given: str, base: str) -> None:
         ("http://a b/v1", "no http or https URL"),
         ("http://host/v1?key=1", "query or fragment"),
         ("http://me:secret@host", "api_key_env"),
+        ("http://me:secret@host:port", "no URL"),
+        ("me:secret@host", "no http or https URL"),
+        ("http://host?key=secret", "query or fragment"),
     ],
 )
 def test_what_is_no_endpoint(given: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message) as caught:
         LLMConfig(endpoints=[given])
-    assert "secret@" not in caught.value.errors()[0]["msg"]
+    assert "secret" not in caught.value.errors()[0]["msg"]
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,30 @@ async def test_unknown_model_and_wrong_key_end_at_once_in_the_servers_words(monk
         await client.close()
 
 
+async def test_a_server_that_repeats_the_key_gets_it_into_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).replace(b"\r\n", b" ").replace(b'"', b"'")
+        body = b'{"choices":[{"message":{"content":"%s"}}]}' % head if len(heads) else b"I got " + head
+        status = b"200 OK" if heads else b"500 Oh"
+        heads.append(head)
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body))
+        await writer.drain()
+        writer.close()
+
+    heads: list[bytes] = []
+    monkeypatch.setenv("STUB_KEY", "sk-very-secret")
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client = build_client(LLMConfig(endpoints=[url], model="m", api_key_env="STUB_KEY"), seed=1, prompts="all")
+    await client.complete([request(1)])
+    await client.close()
+    server.close()
+    assert b"Bearer sk-very-secret" in heads[0]
+    records = str(client.take_records().to_pylist())
+    assert "Bearer [api key]" in records
+    assert "very-secret" not in records
+
+
 async def test_tokens_are_counted() -> None:
     with StubServer() as server:
         client = build_client(config(server), seed=1)

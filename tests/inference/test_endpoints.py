@@ -1,0 +1,108 @@
+"""When an endpoint is given up: driven by hand, with a clock that stands still."""
+
+from __future__ import annotations
+
+import pytest
+
+from oasis.errors import NoEndpointError
+from oasis.inference import MockTransport, TransportError
+from oasis.inference.endpoints import Endpoint, EndpointPool, Sent
+from oasis.inference.transport import ErrorKind
+
+
+class Drive:
+    """One endpoint, and requests to it that end when told to."""
+
+    def __init__(self, timeout_s: float = 10.0) -> None:
+        self.now = 100.0
+        self.pool = EndpointPool([MockTransport(lambda _: "")], 64, timeout_s, lambda: self.now)
+        self.endpoint: Endpoint = self.pool.endpoints[0]
+
+    async def send(self, count: int = 1) -> list[Sent]:
+        return [self.pool.sent(await self.pool.acquire()) for _ in range(count)]
+
+    def answer(self, *sent: Sent) -> None:
+        for each in sent:
+            self.pool.succeeded(self.endpoint, each)
+
+    def fail(self, kind: ErrorKind, *sent: Sent) -> None:
+        for each in sent:
+            self.pool.failed(self.endpoint, TransportError(kind, "no"), each)
+
+    async def good_for(self, answers: int) -> None:
+        for _ in range(answers):
+            self.answer(*await self.send())
+            self.now += 0.01
+
+
+async def test_requests_lost_among_quick_answers_do_not_speak_against_the_endpoint() -> None:
+    drive = Drive()
+    lost = []
+    for _ in range(20):
+        sent = await drive.send(3)
+        drive.now += 0.1
+        drive.answer(sent[0], sent[1])
+        lost.append(sent[2])
+        limit = drive.endpoint.limit
+        if len(lost) > 8:
+            drive.now = max(drive.now, lost[0].at + 10.0)
+            drive.fail("timeout", lost.pop(0))
+        assert not drive.endpoint.opened
+        assert not drive.endpoint.dead
+        assert drive.endpoint.limit == limit  # no fewer at once
+
+
+async def test_silence_of_one_that_was_good_is_its_end() -> None:
+    drive = Drive()
+    await drive.good_for(50)
+    sent = await drive.send(16)
+    drive.now += 10.0
+    drive.fail("timeout", *sent)
+    with pytest.raises(NoEndpointError, match="timeout: no"):
+        await drive.pool.acquire()
+
+
+async def test_one_that_loses_a_third_is_given_more_patience() -> None:
+    drive = Drive()
+    for _ in range(50):
+        sent = await drive.send(3)
+        drive.fail("connection", sent[0])
+        drive.answer(sent[1], sent[2])
+        drive.now += 0.01
+    sent = await drive.send(8)
+    drive.now += 10.0
+    drive.fail("timeout", *sent[:7])
+    assert drive.endpoint.opened  # spared for a while
+    assert not drive.endpoint.dead
+    drive.answer(sent[7])
+    assert not drive.endpoint.opened
+
+
+async def test_quick_failures_at_the_start_do_not_bury_one_that_is_still_at_work() -> None:
+    drive = Drive()
+    sent = await drive.send(16)
+    drive.fail("server", *sent[:5])
+    for _ in range(3):
+        drive.now += 3.0
+        drive.fail("server", *await drive.send())  # probes
+    assert drive.endpoint.opened
+    assert not drive.endpoint.dead
+    drive.answer(*sent[5:])
+    assert not drive.endpoint.opened
+
+
+async def test_one_that_never_answered_is_given_up_when_nothing_is_at_work() -> None:
+    drive = Drive()
+    drive.fail("connection", *await drive.send(2))
+    for _ in range(2):
+        drive.now += 3.0
+        drive.fail("connection", *await drive.send())
+    assert drive.endpoint.dead
+
+
+async def test_one_that_hangs_from_the_start_is_given_up_at_the_time_out() -> None:
+    drive = Drive()
+    sent = await drive.send(16)
+    drive.now += 10.0
+    drive.fail("timeout", *sent)
+    assert drive.endpoint.dead
