@@ -203,7 +203,7 @@ def _look(stage: Stage, looking: Sequence[tuple[Conversation, Completion]], turn
     views = ctx.ask(requests)
     for (c, _), choice, outcome in zip(looking, choices, views.outcomes.tolist(), strict=True):
         c.reads.append((turn, choice, outcome))
-    stage.show([c for c, _ in looking], [completion.text or "" for _, completion in looking], views)
+    stage.show([c for c, _ in looking], choices, views)
 
 
 def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from oasis.actions import READ_ACTIONS, Action, Outcome
 from oasis.agents.memory import Memory
-from oasis.agents.prompting.options import Choice, Options
+from oasis.agents.prompting.options import Choice, Options, said
 from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
-from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, read_memories, recollect
+from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, concealed, read_memories, recollect
 from oasis.agents.prompting.standing import Shown, candidates
 from oasis.agents.prompting.templates import render
 from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
@@ -117,7 +117,7 @@ class Stage:
             post_of = {c: self._pages.comment(c).post for c in conversation.shown.comments}
             conversation.options = Options(targets, post_of, self._limits.max_actions, self._limits.content)
 
-    def show(self, conversations: Sequence[Conversation], answers: Sequence[str], views: Views) -> None:
+    def show(self, conversations: Sequence[Conversation], choices: Sequence[Choice], views: Views) -> None:
         """Append to each conversation what its read-only action found; one request per conversation in `views`."""
         world = self._world
         self._pages.read_posts(views.feeds.post_ids)
@@ -126,7 +126,7 @@ class Stage:
         self._pages.read_users(messages["author"][views.message_ids])
         texts = world.texts.take(messages["text"][views.message_ids]).to_pylist()
         bios = world.texts.take(world.users["bio"][views.user_ids]).to_pylist()
-        for i, (c, answer) in enumerate(zip(conversations, answers, strict=True)):
+        for i, (c, choice) in enumerate(zip(conversations, choices, strict=True)):
             outcome = Outcome(int(views.outcomes[i]))
             posts = views.feeds.post_ids[views.feeds.offsets[i] : views.feeds.offsets[i + 1]].tolist()
             limit = self._text_limit(len(posts))
@@ -142,7 +142,7 @@ class Stage:
                 lines.append(f"- {self._pages.user(author)} | {quote(texts[at], self._limits.text)}")
             heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
             result = render("feed.j2", heading=heading, lines=lines)
-            c.messages = (*c.messages, ("assistant", answer), ("user", f"{result}\n\nWhat do you do?"))
+            c.messages = (*c.messages, ("assistant", said(choice)), ("user", f"{result}\n\nWhat do you do?"))
 
     def abouts(self, agents: I32, feeds: Observations | None = None) -> list[str]:
         """Return who each agent is and what it remembers; posts in its feed are not named as seen before."""
@@ -153,6 +153,7 @@ class Stage:
         self._pages.read_users(agents)
         memory = self._memory.get(agents)
         seen = self._seen(agents, feeds)
+        hidden = concealed(world, self._ctx.base.visible, agents, memory)
         read_memories(self._pages, memory, np.array([p for each in seen for p in each], np.int32))
         followers = users["followers"][agents] + users["base_followers"][agents]
         limit = self._limits.profile
@@ -166,7 +167,7 @@ class Stage:
                 following=int(users["following"][agent]),
                 bio=quote(texts["bio"][i], limit) if texts["bio"][i] else None,
                 persona=quote(texts["persona"][i], limit) if texts["persona"][i] else None,
-                memory=recollect(world, self._pages, memory, i, seen[i], self._limits.memory_tokens),
+                memory=recollect(self._pages, memory, hidden, i, seen[i], self._limits.memory_tokens),
             )
             for i, agent in enumerate(agents.tolist())
         ]

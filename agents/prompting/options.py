@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
+from oasis.agents.prompting.quoting import quote
 from oasis.world.text import normalise_one
 
-__all__ = ["DESCRIPTIONS", "Choice", "Options"]
+__all__ = ["DESCRIPTIONS", "Choice", "Options", "said"]
 
 DESCRIPTIONS: Mapping[Action, tuple[str, str]] = {
     Action.CREATE_POST: ("", "write a post"),
@@ -58,6 +59,17 @@ class Choice:
     target: int = -1
     arg: int = -1
     content: str | None = None
+
+
+def said(choice: Choice) -> str:
+    """Return the answer that made this one choice, as the conversation repeats it.
+
+    Not the answer itself: that may hold any white space, and marks of chat templates copied from a post.
+    """
+    key = DESCRIPTIONS[choice.action][0]
+    target = f',"{key}":{choice.target}' if key else ""
+    content = f',"content":{quote(choice.content, len(choice.content))}' if choice.content is not None else ""
+    return f'{{"actions":[{{"action":"{choice.action.label}"{target}{content}}}]}}'
 
 
 class _Item(BaseModel):

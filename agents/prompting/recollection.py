@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
 from oasis.world.world import World
 
-__all__ = ["CHARACTERS_PER_TOKEN", "read_memories", "recollect"]
+__all__ = ["CHARACTERS_PER_TOKEN", "concealed", "read_memories", "recollect"]
 
 CHARACTERS_PER_TOKEN = 3
 """A cautious estimate: English text has about 4 characters per token in common vocabularies."""
@@ -20,6 +20,36 @@ _TEXT_LIMIT = 80
 _WRITES_POST = (Action.CREATE_POST, Action.QUOTE_POST)
 
 Columns = Mapping[str, npt.NDArray[np.integer]]
+Visible = Callable[[npt.NDArray[np.int32], npt.NDArray[np.int32]], npt.NDArray[np.bool_]]
+
+
+def concealed(world: World, visible: Visible, agents: npt.NDArray[np.int32], memory: Columns) -> npt.NDArray[np.bool_]:
+    """Return where a memory's target may not be seen any more: removed, hidden, or its author banned or muted.
+
+    What was done to it is remembered, its text is not told again. Shape (n, width).
+
+    Parameters
+    ----------
+    visible : callable
+        ``visible(agents, posts)``, of `oasis.interfaces.StepContext`.
+    agents : ndarray, shape (n,)
+    memory : mapping
+        Columns of `oasis.agents.memory.Memory`, each of shape (n, width).
+    """
+    kind, target = memory["target_kind"], memory["target"]
+    out = np.zeros(target.shape, np.bool_)
+    for which, comments in ((TargetKind.POST, False), (TargetKind.COMMENT, True)):
+        rows, columns = np.nonzero((kind == which) & (target >= 0))
+        if not len(rows):
+            continue
+        who, ids = agents[rows].astype(np.int32), target[rows, columns].astype(np.int32)
+        post = world.comments["post"][ids] if comments else ids
+        gone = ~visible(who, post)
+        if comments:
+            author = world.comments["author"][ids]
+            gone |= world.comments["hidden"][ids] | world.users["banned"][author] | world.mutes.contains(who, author)
+        out[rows, columns] = gone
+    return out
 
 
 def read_memories(pages: Pages, memory: Columns, seen: npt.NDArray[np.int32]) -> None:
@@ -40,11 +70,15 @@ def read_memories(pages: Pages, memory: Columns, seen: npt.NDArray[np.int32]) ->
     pages.read_users(target[kind == TargetKind.USER])
 
 
-def recollect(world: World, pages: Pages, memory: Columns, row: int, seen: list[int], tokens: int) -> list[str]:
+def recollect(
+    pages: Pages, memory: Columns, hidden: npt.NDArray[np.bool_], row: int, seen: list[int], tokens: int
+) -> list[str]:
     """Return what an agent remembers, oldest first, in at most `tokens` (estimated).
 
     Parameters
     ----------
+    hidden : ndarray, shape (n, width), bool
+        See `concealed`.
     row : int
         The agent's row in `memory`.
     seen : list of int
@@ -56,7 +90,7 @@ def recollect(world: World, pages: Pages, memory: Columns, row: int, seen: list[
     for i in reversed(range(len(entry["step"]))):
         if entry["step"][i] < 0:
             break
-        line = _deed(pages, {name: values[i] for name, values in entry.items()})
+        line = _deed(pages, {name: values[i] for name, values in entry.items()}, bool(hidden[row, i]))
         if len(line) > room:
             break
         room -= len(line)
@@ -72,17 +106,19 @@ def recollect(world: World, pages: Pages, memory: Columns, row: int, seen: list[
     return [*reversed(saw), *reversed(done)]
 
 
-def _deed(pages: Pages, entry: dict[str, int]) -> str:
+def _deed(pages: Pages, entry: dict[str, int], hidden: bool) -> str:
     action, target, created = Action(entry["action"]), entry["target"], entry["created"]
     line = f"{pages.age(entry['step'])}: {action.label}"
     if target >= 0:
         kind = TargetKind(entry["target_kind"])
         if kind is TargetKind.POST:
             post = pages.post(target)
-            line += f" {target} of {pages.user(post.root_author)} {quote(post.root_text, _TEXT_LIMIT)}"
+            line += f" {target} of {pages.user(post.root_author)}"
+            line += "" if hidden else f" {quote(post.root_text, _TEXT_LIMIT)}"
         elif kind is TargetKind.COMMENT:
             comment = pages.comment(target)
-            line += f" {target} of {pages.user(comment.author)} {quote(comment.text, _TEXT_LIMIT)}"
+            line += f" {target} of {pages.user(comment.author)}"
+            line += "" if hidden else f" {quote(comment.text, _TEXT_LIMIT)}"
         elif kind is TargetKind.USER:
             line += f" {pages.user(target)}"
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oasis.interfaces import Question
+from oasis.world.text import normalise_one
 
 __all__ = ["Form", "Reading"]
 
@@ -80,11 +81,12 @@ class Form:
                 raise ValueError(f"{str(answer)[:60]!r} is none of the options {list(q.options)}")
             return Reading(float(q.options.index(answer)), answer)
         if q.scale is not None:
-            if isinstance(answer, bool) or not isinstance(answer, int | float) or not math.isfinite(answer):
+            if isinstance(answer, bool) or not isinstance(answer, int | float) or answer != answer:
                 raise ValueError(f"{str(answer)[:60]!r} is no number")
             if not q.scale[0] <= answer <= q.scale[1]:
-                raise ValueError(f"{answer} is off the scale from {q.scale[0]:g} to {q.scale[1]:g}")
+                raise ValueError(f"{str(answer)[:60]} is off the scale from {q.scale[0]:g} to {q.scale[1]:g}")
             return Reading(float(answer), f"{answer:g}")
-        if not isinstance(answer, str) or not answer.strip() or len(answer) > MAX_ANSWER:
+        clean = normalise_one(answer) if isinstance(answer, str) else ""
+        if not clean.strip() or len(clean) > MAX_ANSWER:
             raise ValueError(f"the answer is not a text of 1 to {MAX_ANSWER} characters")
-        return Reading(math.nan, answer.encode("utf-8", "replace").decode("utf-8"))
+        return Reading(math.nan, clean)
