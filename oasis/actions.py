@@ -79,6 +79,7 @@ class Action(IntEnum):
     REMOVE_POST = 51
     EDIT_PROFILE = 52
     SWAP_RECOMMENDER = 53
+    ADD_PRODUCT = 54
     # an activation whose policy failed to decide (outcome llm_failed or llm_invalid)
     NO_DECISION = 60
 
@@ -198,6 +199,7 @@ TARGETS: dict[Action, TargetKind] = {
     Action.REMOVE_POST: _POST,
     Action.EDIT_PROFILE: _USER,
     Action.SWAP_RECOMMENDER: TargetKind.NONE,
+    Action.ADD_PRODUCT: TargetKind.NONE,
 }
 """The kind of target each action takes (`SEED_VOTES` also takes comments)."""
 

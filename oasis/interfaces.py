@@ -304,7 +304,8 @@ class Platform(Protocol):
         ``post`` (target: the author) text, topic, veracity, community, likes, dislikes;
         ``comment`` (target: the post) agent, text, parent, likes, dislikes; ``seed_votes`` likes, dislikes;
         ``follow`` and ``mute`` (target: whom) agent; ``label_post`` label (null takes it off); ``demote_post`` weight;
-        ``edit_profile`` name, bio, persona, group, stance; ``ban``, ``unban``, ``remove_post`` none.
+        ``edit_profile`` name, bio, persona, group, stance; ``add_product`` text, price, stock, seller;
+        ``ban``, ``unban``, ``remove_post`` none.
         ``interview`` and ``swap_recommender`` are the engine's and are accepted without effect.
         A user action's object has ``agent`` (who is made to do it) and, where it needs one, ``text``.
         """

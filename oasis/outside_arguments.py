@@ -19,6 +19,7 @@ __all__ = [
     "LabelArguments",
     "NoArguments",
     "PostArguments",
+    "ProductArguments",
     "SeedVotesArguments",
     "SignUpArguments",
     "SwapArguments",
@@ -126,6 +127,15 @@ class DemoteArguments(Arguments):
     weight: Share
 
 
+class ProductArguments(Arguments):
+    """A product to be bought; a stock of -1 never ends. `seller` is an agent."""
+
+    text: str
+    price: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    stock: Annotated[int, Field(ge=-1, le=10**9)] = -1
+    seller: int | None = None
+
+
 class UserActionArguments(Arguments):
     """Who is made to do a user action, and with which words."""
 
@@ -151,6 +161,7 @@ ARGUMENTS: dict[Action, type[BaseModel]] = {
     Action.REMOVE_POST: NoArguments,
     Action.EDIT_PROFILE: EditArguments,
     Action.SWAP_RECOMMENDER: SwapArguments,
+    Action.ADD_PRODUCT: ProductArguments,
 }
 
 

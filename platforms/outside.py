@@ -16,6 +16,7 @@ from oasis.actions import OUTSIDE_ACTIONS, TARGETS, USER_ACTIONS, Action, Action
 from oasis.interfaces import Applied
 from oasis.outside_arguments import parse
 from oasis.platforms import moderation, profiles
+from oasis.platforms.purchases import add_products
 from oasis.platforms.round import I64, PENDING
 from oasis.platforms.texts import SharedTexts
 from oasis.world.text import normalise_one
@@ -62,6 +63,7 @@ _HANDLERS: dict[Action, _Handler] = {
     Action.DEMOTE_POST: moderation.demote,
     Action.REMOVE_POST: moderation.remove,
     Action.INTERVIEW: profiles.interview,
+    Action.ADD_PRODUCT: add_products,
 }
 
 

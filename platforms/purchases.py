@@ -1,13 +1,19 @@
-"""Purchases: first come, first served, in the drawn order."""
+"""Products from outside, and purchases: first come, first served, in the drawn order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from oasis.actions import Action, Outcome
+from oasis.actions import Action, ActionBatch, Outcome
+from oasis.interfaces import Applied
 from oasis.platforms.round import Round, rank_within
+from oasis.world.text import normalise_one
+from oasis.world.world import World
 
-__all__ = ["purchase"]
+__all__ = ["add_products", "purchase"]
 
 
 def purchase(round_: Round) -> None:
@@ -26,3 +32,21 @@ def purchase(round_: Round) -> None:
         len(rows), agent=round_.agent[rows], product=wanted, step=round_.step
     )
     round_.accept(rows)
+
+
+def add_products(
+    world: World, batch: ActionBatch, rows: Sequence[int], arguments: Sequence[Any], step: int, done: Applied
+) -> None:
+    """Add products that agents can buy from now on."""
+    for row, a in zip(rows, arguments, strict=True):
+        text = normalise_one(a.text)
+        if not text.strip():
+            done.outcome[row] = Outcome.EMPTY_CONTENT
+        elif a.seller is not None and not 0 <= a.seller < len(world.users):
+            done.outcome[row] = Outcome.NOT_FOUND
+        else:
+            seller = -1 if a.seller is None else a.seller
+            done.created_id[row] = world.products.append(
+                1, text=world.texts.append([text]), seller=seller, price=a.price, stock=a.stock
+            )[0]
+            done.outcome[row] = Outcome.ACCEPTED

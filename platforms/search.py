@@ -17,6 +17,8 @@ __all__ = ["PostSearch", "Ranked", "UserSearch", "trending"]
 
 Ranked = tuple[I32, npt.NDArray[np.float32]]
 """Ids, best first, and their scores."""
+TREND_CANDIDATES = 2_000
+"""How far down the list an agent is read that may not see what is above. Twice the longest list."""
 _CHECKED = 64  # documents compared to notice that a world was put back to an earlier state
 
 
@@ -89,18 +91,21 @@ class UserSearch:
 
 
 def trending(world: World, ctx: StepContext, hours: float) -> Ranked:
-    """Return the originals of the last `hours`, most engaged first, ties drawn.
+    """Return the originals of the last `hours`, most engaged first, ties drawn: 2,000, and what ties with the last.
 
     Engagement is the number of likes, dislikes, reposts, quotes and comments, each counting one (assumed).
     """
     posts = world.posts
-    since = ctx.step - ctx.clock.steps_in(hours)
-    found = np.flatnonzero((posts["step"] >= since) & (posts["kind"] == KIND_ORIGINAL) & ~posts["hidden"])
+    first = int(np.searchsorted(posts["step"], ctx.step - ctx.clock.steps_in(hours)))  # posts come in order of steps
+    found = first + np.flatnonzero((posts["kind"][first:] == KIND_ORIGINAL) & ~posts["hidden"][first:])
     counters = ("likes", "dislikes", "base_likes", "base_dislikes", "reposts", "quotes", "comments")
     engaged = np.zeros(len(found), np.int64)
     for counter in counters:
         engaged += posts[counter][found]
-    some = engaged > 0
+    least = 1
+    if len(engaged) > TREND_CANDIDATES:
+        least = max(least, int(np.partition(engaged, -TREND_CANDIDATES)[-TREND_CANDIDATES]))
+    some = engaged >= least
     found, engaged = found[some], engaged[some]
     tie = ctx.draws.bits("trend", ctx.step, posts["key"][found])
     order = np.lexsort((tie, -engaged))

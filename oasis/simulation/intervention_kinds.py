@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
     "remove_post": _kind(Action.REMOVE_POST, "posts"),
     "edit_profile": _kind(Action.EDIT_PROFILE, "agents", "", "name bio persona group stance", any_of=True),
     "swap_recommender": _kind(Action.SWAP_RECOMMENDER, "", "recommender", "parameters"),
+    "add_product": _kind(Action.ADD_PRODUCT, "", "content", "price stock seller"),
 }
 _SELECTION_OF = {TargetKind.POST: "posts", TargetKind.COMMENT: "comments", TargetKind.USER: "users"}
 _OPTIONAL_OF = {Action.CREATE_POST: "community", Action.CREATE_COMMENT: "parent"}
@@ -137,7 +138,7 @@ def _check_values(kind: Kind, arguments: dict[str, Any], where: str) -> None:
                 f"{where}.{'content' if name == 'text' else name}: must not be empty; nothing is left of {text!r:.200} "
                 "without control characters and white space"
             )
-    for name in ("community", "parent"):
+    for name in ("community", "parent", "seller"):
         if isinstance(arguments.get(name), int) and not 0 <= arguments[name] < 2**31:
             raise ScenarioError(f"{where}.{name}: must be its number, from 0, got {arguments[name]}")
     options = [normalise_one(option).strip() for option in arguments.get("options") or ()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from oasis.scenario import Intervention, Scenario
 from oasis.selection import Selection, check_selection, select
 from oasis.simulation.intervention_kinds import PLAIN_TARGETS, SELECTIONS, Kind, kind_of, to_json
 from oasis.world.tables import comments_frame, posts_frame, users_frame
+from oasis.world.text import normalise_one
 from oasis.world.world import World
 
 __all__ = ["Scheduled", "check_entry", "check_interventions", "question_of", "schedule"]
@@ -228,7 +228,7 @@ class _Candidates:
 
 def _rows(entry: Intervention, kind: Kind, chosen: dict[str, npt.NDArray[np.int32] | None]) -> ActionBatch:
     """Return the product of actors and targets as rows of agent -1 with canonical JSON arguments."""
-    arguments: dict[str, Any] = entry.arguments
+    arguments = {k: normalise_one(v) if isinstance(v, str) else v for k, v in entry.arguments.items()}
     if "content" in arguments:
         arguments["text"] = arguments.pop("content")
     target_id = -1
@@ -238,7 +238,7 @@ def _rows(entry: Intervention, kind: Kind, chosen: dict[str, npt.NDArray[np.int3
     targets = next((chosen[n] for n in ("posts", "comments", "users") if chosen[n] is not None), None)
     agents = chosen["agents"]
     kinds = [n for n in ("posts", "comments", "users", "agents") if chosen[n] is not None]
-    if kind.action in (Action.SIGN_UP, Action.SWAP_RECOMMENDER):
+    if not kind.selections:
         return _batch(kind.action, [-1], [to_json(arguments)], TargetKind.NONE)
     if targets is None and kind.action in OUTSIDE_ACTIONS:  # the agents are the targets: post, ban, interview ...
         targets, agents = agents, None

@@ -92,6 +92,7 @@ def _posts(world: World) -> None:
     ids = np.arange(len(posts), dtype=np.int32)
     kind, root, parent, author = (posts[name] for name in ("kind", "root", "parent", "author"))
     original = kind == KIND_ORIGINAL
+    assert (np.diff(posts["step"]) >= 0).all(), "posts.step: not in order"
     _equal(root[original], ids[original], "posts.root of originals")
     assert (parent[original] == -1).all(), "posts.parent: an original has one"
     version = ~original

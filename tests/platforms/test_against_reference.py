@@ -380,7 +380,9 @@ def _arguments(action: Action) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"agent": agent}, optional={"text": text, "parent": st.integers(0, 9)})
 
 
-JUDGED = [a for a in OUTSIDE_ACTIONS if a not in (A.SIGN_UP, A.INTERVIEW, A.EDIT_PROFILE, A.SWAP_RECOMMENDER)]
+JUDGED = [
+    a for a in OUTSIDE_ACTIONS if a not in (A.SIGN_UP, A.INTERVIEW, A.EDIT_PROFILE, A.SWAP_RECOMMENDER, A.ADD_PRODUCT)
+]
 outside_runs = st.sampled_from([*USER_ACTIONS, *JUDGED]).flatmap(
     lambda action: st.tuples(
         st.just(action),

@@ -302,6 +302,27 @@ def test_what_is_the_engines_is_accepted_without_effect(out: Outside) -> None:
     assert out.world.state_hash() == before
 
 
+def test_products_can_be_added_and_bought(out: Outside) -> None:
+    buy = row(A.PURCHASE_PRODUCT, 2, {"agent": 1})
+    assert out.do(
+        buy,
+        row(A.ADD_PRODUCT, arguments={"text": "a kite\u202e", "price": 12.5, "stock": 1, "seller": 3}),
+        buy,
+        buy,
+        row(A.ADD_PRODUCT, arguments={"text": "air"}),
+        row(A.ADD_PRODUCT, arguments={"text": " "}),
+        row(A.ADD_PRODUCT, arguments={"text": "a", "seller": 99}),
+        row(A.ADD_PRODUCT, arguments={"text": "a", "stock": -2}),
+        row(A.ADD_PRODUCT, arguments={"text": "a", "price": -1}),
+        row(A.ADD_PRODUCT),
+    ) == [O.NOT_FOUND, OK, OK, O.SOLD_OUT, OK, O.EMPTY_CONTENT, O.NOT_FOUND, *[O.BAD_ARGUMENT] * 3]
+    assert out.created[1:5:3] == [2, 3]
+    products = out.world.products
+    assert out.text("products", "text", 2) == "a kite"
+    got = [products[name][2:].tolist() for name in ("price", "stock", "seller", "sold")]
+    assert got == [[12.5, 0.0], [1, -1], [3, -1], [1, 0]]
+
+
 def test_each_user_action_can_be_made_to_happen(out: Outside) -> None:
     arguments = {"agent": 1, "text": "words"}
     for action in USER_ACTIONS:

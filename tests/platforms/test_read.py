@@ -166,6 +166,19 @@ def test_trend_is_of_the_last_hours_most_engaged_first(world: World) -> None:
     assert min(engaged) > 0
 
 
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_what_is_far_down_the_trend_list_is_left_out(
+    world: World, candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = X(USER_ACTIONS, Rules(trend_size=1000))
+    whole = found(read(world, platform, 3, A.TREND))
+    monkeypatch.setattr("oasis.platforms.search.TREND_CANDIDATES", candidates)
+    short = found(read(world, platform, 3, A.TREND))
+    assert short
+    assert whole[: len(short)] == short
+    assert len(short) < len(whole)
+
+
 def test_listening_hears_the_newest_messages_oldest_first(world: World) -> None:
     platform = X(USER_ACTIONS, Rules(messages_size=3))
 

@@ -42,6 +42,8 @@ ENTRIES: list[dict[str, Any]] = [
     {"step": 6, "kind": "unban", "agents": {"where": {"banned": True}}},
     {"step": 7, "kind": "repost", "agents": {"count": 5}, "posts": [2]},
     {"step": 7, "kind": "repost", "agents": [0], "posts": [10**6]},
+    {"step": 1, "kind": "add_product", "content": "a kite", "stock": 3},
+    {"step": 7, "kind": "purchase_product", "agents": {"count": 5}, "product": 0},
 ]
 
 

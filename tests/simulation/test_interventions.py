@@ -154,6 +154,16 @@ agents = [7, 8, 7]
 question = "How?"
 options = ["well", "badly"]
 [[interventions]]
+step = 1
+kind = "add_product"
+content = "a kite"
+stock = 1
+[[interventions]]
+step = 3
+kind = "purchase_product"
+agents = [0, 1]
+product = 0
+[[interventions]]
 step = 3
 kind = "swap_recommender"
 recommender = "random"
@@ -171,6 +181,7 @@ def test_every_kind_from_toml() -> None:
         ("post", "accepted", 1),
         ("create_post", "accepted", 2),
         ("create_group", "accepted", 1),
+        ("add_product", "accepted", 1),
         ("join_group", "accepted", 2),
         ("send_to_group", "accepted", 2),
         ("send_to_group", "not_member", 1),
@@ -184,6 +195,8 @@ def test_every_kind_from_toml() -> None:
         ("ban", "accepted", 1),
         ("edit_profile", "accepted", 1),
         ("interview", "accepted", 2),
+        ("purchase_product", "accepted", 1),
+        ("purchase_product", "sold_out", 1),
         ("swap_recommender", "accepted", 1),
     ]  # nobody was banned when step 3 began, so `unban` took nobody
     assert {*KINDS} == {action.label for action in (*USER_ACTIONS, *OUTSIDE_ACTIONS)}
@@ -246,6 +259,8 @@ def test_every_kind_from_toml() -> None:
         ({"kind": "edit_profile", "agent": 0, "username": "a"}, "unknown key"),
         ({"kind": "join_group", "agent": 0, "group": -1}, "group: must be its number, from 0"),
         ({"kind": "join_group", "agent": 0}, "join_group needs group"),
+        ({"kind": "add_product", "content": "a", "stock": -2}, "stock"),
+        ({"kind": "add_product", "content": "a", "seller": -1}, "seller: must be its number, from 0"),
         ({"kind": "interview", "agent": 0, "question": " "}, "question: must not be empty"),
         ({"kind": "interview", "agent": 0, "question": "a", "scale": [7, 1]}, "low < high"),
         ({"kind": "interview", "agent": 0, "question": "a", "options": ["b"]}, "options"),
