@@ -223,6 +223,16 @@ def _texts(values: Sequence[str | None] | pa.LargeStringArray | None, length: in
         return pa.array(clean, pa.large_string())
 
 
+def _ids(values: npt.ArrayLike) -> npt.ArrayLike:
+    """Return ids within int32: a cast would wrap a huge one around to one that exists."""
+    ids = np.asarray(values)
+    low, high = -(2**31), 2**31 - 1
+    if ids.dtype == np.int32 or ids.ndim == 0 and low <= ids <= high:
+        return values
+    ids = np.asarray(np.minimum(ids, high))
+    return (ids if ids.dtype.kind == "u" else np.maximum(ids, low)).astype(np.int32)
+
+
 @dataclass(slots=True)
 class ActionBatch:
     """Actions as columns; row order within an agent is the order in which it asks for them.
@@ -284,7 +294,8 @@ class ActionBatch:
     ) -> Self:
         """Make a batch from arrays or scalars, which are broadcast to the length of `agent_id`.
 
-        `target_kind` defaults to the one kind that each action takes.
+        `target_kind` defaults to the one kind that each action takes. Ids beyond int32 become the nearest one in it,
+        which names nothing.
         """
         agents = np.atleast_1d(np.asarray(agent_id, np.int32))
         m = len(agents)
@@ -300,9 +311,9 @@ class ActionBatch:
             column(turn, np.int16),
             actions,
             column(target_kind, np.int8),
-            column(target_id, np.int32),
-            column(arg_id, np.int32),
-            column(text_id, np.int32),
+            column(_ids(target_id), np.int32),
+            column(_ids(arg_id), np.int32),
+            column(_ids(text_id), np.int32),
             _texts(content, m),
             column(probability, np.float32),
             column(policy, np.int16),

@@ -161,7 +161,7 @@ def test_followers_and_following_are_counted(stage: Stage) -> None:
     assert (stage.world.users["followers"][ANN], stage.world.users["following"][BEN]) == (1, 1)
 
 
-@pytest.mark.parametrize("target", [-1, -2, 3, 10**9, -(2**31)])
+@pytest.mark.parametrize("target", [-1, -2, 3, 10**9, -(2**31), 2**32, 2**32 + 1, -(2**32), 2**70])
 def test_targets_must_exist(stage: Stage, target: int) -> None:
     for action in (A.LIKE_POST, A.REPOST, A.CREATE_COMMENT):
         assert stage.do(DAN, action, target, text="x") == O.NOT_FOUND
