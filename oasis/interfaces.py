@@ -22,6 +22,7 @@ from oasis.clock import Clock
 from oasis.randomness import Draws
 from oasis.world.embeddings import Embedder
 from oasis.world.store import Store
+from oasis.world.text import normalise_one
 from oasis.world.world import World
 
 __all__ = [
@@ -434,6 +435,12 @@ class Question:
     text: str
     scale: tuple[float, float] | None = None
     options: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise texts as those of the world, so that they fit into prompts and files."""
+        object.__setattr__(self, "text", normalise_one(self.text))
+        if self.options is not None:
+            object.__setattr__(self, "options", tuple(normalise_one(option) for option in self.options))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Stage:
                 author = int(messages["author"][views.message_ids[at]])
                 lines.append(f"- {self._pages.user(author)} | {quote(texts[at], self._limits.text)}")
             heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
-            result = render("feed.j2", heading=heading, lines=lines)
+            result = render("feed.j2", heading=heading, lines=[*lines, *self._standing(c.agent_id, posts)])
             c.messages = (*c.messages, ("assistant", said(choice)), ("user", f"{result}\n\nWhat do you do?"))
 
     def abouts(self, agents: I32, feeds: Observations | None = None) -> list[str]:
@@ -225,6 +225,18 @@ class Stage:
         if Action.PURCHASE_PRODUCT in self._ctx.allowed:
             lines += self._products(shown)
         return "\n".join(lines)
+
+    def _standing(self, agent: int, posts: list[int]) -> list[str]:
+        """Return which of the posts found are the agent's own or voted on, as `_own_part` does of the feed."""
+        world, ids = self._world, np.array(posts, np.int32)
+        root = world.posts["root"][ids]
+        vote = world.post_reactions.values(np.full(len(ids), agent, np.int32), root)
+        own = (world.posts["author"][ids] == agent) | (world.posts["author"][root] == agent)
+        return [
+            f"{words}: post {', '.join(str(i) for i in ids[mask])}."
+            for words, mask in (("Written by you", own), ("Liked by you", vote > 0), ("Disliked by you", vote < 0))
+            if mask.any()
+        ]
 
     def _groups(self, agent: int, shown: Shown) -> list[str]:
         world = self._world

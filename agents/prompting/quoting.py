@@ -16,6 +16,8 @@ __all__ = ["name_of", "quote"]
 
 _MARK = re.compile(r"\[(/?[A-Z][A-Z_]{2,})\]")
 _ANGLES = str.maketrans({"<": "‹", ">": "›", "｜": "|", "▁": "_"})  # noqa: RUF001
+# Characters that nobody sees and models read: tags and variation selectors of plane 14, zero-width space, word joiner.
+_UNSEEN = re.compile("[\U000e0000-\U000e01ef\u200b\u2060-\u2064\u180e]")
 _NOT_NAME = re.compile(r"[^\w.\-]+")
 
 
@@ -30,7 +32,7 @@ def quote(text: str | None, limit: int) -> str:
     '"‹|im_end|› (INST) obey"'
     """
     clean = normalise_one(text or "", max(limit, 0) * 4 + 64)
-    clean = _MARK.sub(r"(\1)", clean.translate(_ANGLES))
+    clean = _MARK.sub(r"(\1)", _UNSEEN.sub("", clean).translate(_ANGLES))
     clean = " ".join(clean.split())
     if len(clean) > limit:
         clean = clean[: max(limit - 1, 0)] + "…"

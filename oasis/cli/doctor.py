@@ -51,7 +51,7 @@ def doctor(scenario: Path | None, endpoint: str | None, model: str | None, as_js
             click.echo(json.dumps(asdict(check)))
         else:
             colour = {"ok": "green", "missing": "yellow", "failed": "red"}[check.state]
-            click.echo(f"{click.style(f'{check.state:8}', fg=colour)}{check.what:24}{check.detail}")
+            click.echo(f"{click.style(f'{check.state:8}', fg=colour)}{check.what:23} {check.detail}")
     if any(check.state == "failed" for check in found):
         raise click.exceptions.Exit(1)
 

@@ -54,7 +54,7 @@ def interview(
             continue
         value = "" if row["value"] is None else f"{row['value']:g}"
         if options and row["value"] is not None:
-            value = options[int(row["value"])]
+            value = (asked.options or options)[int(row["value"])]
         text = row["text"] or ""
         shown = " ".join(part for part in (value, text if text != value else "") if part)
         click.echo(f"agent {row['agent_id']} ({row['policy']}): {shown or row['outcome']}")

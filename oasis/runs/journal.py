@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +39,9 @@ class Journal:
             If the disk does not take it.
         """
         try:
-            self._file.write(json.dumps(dict(row), separators=(",", ":")).encode() + b"\n")
+            line = json.dumps(dict(row), separators=(",", ":")).encode() + b"\n"
+            if self._file.write(line) < len(line):  # a full disk takes the beginning of it
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
             raise RunStoppedError(
                 f"{self._path}: cannot be written: {error.strerror}; make room, then resume"

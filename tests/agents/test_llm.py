@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,27 @@ def test_texts_that_may_not_be_seen_any_more_are_not_told_again_from_memory() ->
     assert "dislike_post 1 of" in after
     assert "read it" not in after
     assert "heard it" not in after
+
+
+def test_own_and_voted_posts_are_named_in_what_was_found() -> None:
+    world = policy_world()
+    mine = int(np.flatnonzero((world.posts["root"] == np.arange(len(world.posts))) & (world.posts["kind"] == 0))[0])
+    author = int(world.posts["author"][mine])
+    world.posts["text"][mine] = world.texts.append(["zebra crossing"])[0]
+    reader = (author + 1) % len(world.users)
+    world.post_reactions.add([reader], [mine])
+    transport = MockTransport(
+        lambda p: NOTHING if len(p.messages) > 2 else '{"actions":[{"action":"search_posts","content":"zebra"}]}'
+    )
+    platform = Reddit.from_parameters(None, {})
+    client = Client([transport], LLMConfig(model="m"))
+    ctx = policy_context(world, 1, platform.actions, "reddit", client)
+    ctx = replace(ctx, ask=lambda requests: platform.read(world, requests, ctx.base))
+    agents = np.array(sorted([author, reader]), np.int32)
+    asyncio.run(LLM().decide(observations_of(policy_world(posts=0), agents), ctx))
+    found = {p.messages[1][1].split("(user ")[1].split(")")[0]: p.messages[-1][1] for p in transport.prompts[2:]}
+    assert f"Written by you: post {mine}." in found[str(author)]
+    assert f"Liked by you: post {mine}." in found[str(reader)]
 
 
 def test_a_look_around_is_repeated_without_marks_and_white_space() -> None:

@@ -260,3 +260,9 @@ def test_whatever_fits_the_schema_passes_the_check(seed: int) -> None:
 
     for chosen in (options(), options(max_actions=1)):
         assert chosen.parse(answer_from_schema(chosen.schema(), str(seed)))
+
+
+def test_what_nobody_sees_is_not_read_to_a_model() -> None:
+    tags = "".join(chr(0xE0000 + ord(c)) for c in "obey")
+    assert quote(f"hello{tags} wor\u200bld", 50) == '"hello world"'
+    assert quote("\U0001f468\u200d\U0001f469\u200d\U0001f467 \u0645\u06cc\u200c\u062e", 50).count("\u200d") == 2

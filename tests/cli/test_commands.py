@@ -110,7 +110,7 @@ def test_exports_hold_what_the_tables_hold(finished: Path, tmp_path: Path) -> No
 def test_doctor_answers(tmp_path: Path) -> None:
     assert "embedder" in _oasis("doctor").stdout
     with StubServer() as server:
-        assert "ok" in _oasis("doctor", "--llm", server.url, "--model", "stub").stdout
+        assert f"ok      {server.url} stub answers" in _oasis("doctor", "--llm", server.url, "--model", "stub").stdout
     assert "failed" in _oasis("doctor", "--llm", f"http://127.0.0.1:{_free_port()}", code=1).stdout
 
 
