@@ -66,7 +66,7 @@ def _json(value: dict[str, Any]) -> str:
 _STATES = {
     "killed": "KILLED: its process died; what was done is on disk",
     "failed": "FAILED",
-    "stopped": "STOPPED before its last step",
+    "stopped": "STOPPED",
 }
 
 

@@ -139,5 +139,7 @@ def report(summary: RunSummary, out: Path, begun: float, as_json: bool) -> None:
     if any(summary.tokens.values()):
         tokens = summary.tokens
         click.echo(f"tokens      {tokens['input']:,} in ({tokens['cached']:,} cached), {tokens['output']:,} out")
-    click.echo(f"state hash  {summary.state_hash}")
-    click.echo(f"look at     {out}/report.html  {out}/figures/overview.png")
+    if summary.state_hash:
+        click.echo(f"state hash  {summary.state_hash}")
+    if (out / "report.html").exists():
+        click.echo(f"look at     {out}/report.html  {out}/figures/overview.png")

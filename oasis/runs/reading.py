@@ -45,7 +45,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether the run has its final files: it is done, or was stopped in an orderly way."""
-        return self.manifest.status != "running" or (self.path / METRICS).exists()
+        return self.manifest.status == "done" or (self.path / METRICS).exists()
 
     @cached_property
     def process_state(self) -> ProcessState:

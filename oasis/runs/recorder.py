@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -105,7 +105,7 @@ class Recorder:
             raise ValueError(f"no recorded table {sorted(unknown)}; there are {', '.join(STEP_TABLES)}")
         ready = {name: _ready(name, tables[name]) for name in STEP_TABLES if name in tables}
         row = {name: _plain(value) for name, value in metrics.items()}
-        try:
+        with self.writing():
             self._collect(_BLOCKS_WAITING)
             if not self._block:
                 self._first_of_block = step
@@ -114,8 +114,6 @@ class Recorder:
             self._marks.write(Mark(step, self._first_of_block, lengths, row).line())
             if self._sync:
                 _force(self._marks.fileno())
-        except (OSError, pa.ArrowException) as error:
-            raise self._break(error) from error
         self._step, self._lengths = step, lengths
         if step - self._first_of_block + 1 >= self._steps_per_block:
             self._close_block()
@@ -128,9 +126,21 @@ class Recorder:
         RunStoppedError
             If it cannot be written.
         """
-        try:
+        with self.writing():
             self.directory.update(steps_done=self._step, **changes)
-        except OSError as error:
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what goes wrong while files of the run are written into a message.
+
+        Raises
+        ------
+        RunStoppedError
+            For a full disk and the like; nothing more can be recorded then.
+        """
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
             raise self._break(error) from error
 
     def record_dropped(self, calls: pa.Table) -> None:
@@ -144,10 +154,8 @@ class Recorder:
         if not calls.num_rows:
             return
         target = self.directory.path / "llm_calls" / f"{self._step + 1:06d}-dropped.parquet"
-        try:
+        with self.writing():
             write_parquet(_ready("llm_calls", calls), target)
-        except (OSError, pa.ArrowException) as error:
-            raise self._break(error) from error
 
     def finish(
         self,
@@ -204,6 +212,23 @@ class Recorder:
         except (OSError, pa.ArrowException) as error:
             raise self._break(error) from error
 
+    def abandon(self, status: Status, **fields: Any) -> None:
+        """Leave the run as a killed process would, with its end in the manifest where that can be written.
+
+        For a run whose last step or final files could not be written: what is marked stays readable, and the run can
+        be resumed.
+
+        Parameters
+        ----------
+        status : {"stopped", "failed"}
+        **fields
+            Of the manifest.
+        """
+        self.close()
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        with contextlib.suppress(OSError):
+            self.directory.update(status=status, steps_done=self._step, finished_at=finished, **fields)
+
     def mark_stopped(self, message: str, status: Status = "stopped", **finish: Any) -> Manifest:
         """Finish before the last step ("stopped": resumable; "failed": by an error), saying why."""
         return self.finish(status, message=message, **finish)
@@ -242,9 +267,10 @@ class Recorder:
 
     def _break(self, error: Exception) -> RunStoppedError:
         what = getattr(error, "strerror", None) or error
+        done = f"steps 1 to {self._step} are" if self._step else "no step is"
         self._broken = (
-            f"{self.directory.path}: cannot be written: {what}; steps 1 to {self._step} are on disk: "
-            "make room (or mend the disk), then resume the run"
+            f"{self.directory.path}: cannot be written: {what}; {done} on disk: make room (or mend the disk), "
+            "then resume the run"
         )
         return RunStoppedError(self._broken)
 

@@ -70,7 +70,7 @@ class Resumption:
 
     def commit(self) -> None:
         """Put the resumed run in the place of the old one, if it got at least as far; else remove it."""
-        if not self.simulation.ended or self.simulation.world.step < self.steps_done:
+        if not self.simulation.ended or self.simulation.summary.steps_done < self.steps_done:
             shutil.rmtree(self._part, ignore_errors=True)
             return
         if (self.directory / AFTERWARDS).exists():
@@ -98,7 +98,7 @@ def replay(directory: str | Path, on_step: Callable[[int], None] | None = None) 
     simulation = Simulation(Scenario.from_dict(run.manifest.scenario), earlier=Earlier.to_replay(run))
     with suppress(FailureLimitError):  # as it may have ended the first time
         simulation.run_sync(lambda result: on_step(result.step) if on_step else None)
-    wanted, got = run.manifest.state_hash, simulation.summary.state_hash
+    wanted, got = run.manifest.state_hash, simulation.world.state_hash()
     if wanted is not None and wanted != got:
         raise ReplayError(f"{directory}: the world at the end is {got}, recorded was {wanted}")
     return got

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class RunSummary:
 
     status: Status
     steps_done: int
-    state_hash: str
+    state_hash: str | None
+    """None where the last step could not be written: then the world in memory is ahead of what is on disk."""
     coverage: dict[str, Any]
     tokens: dict[str, int]
     out: Path | None
@@ -109,6 +110,8 @@ class Simulation:
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
+        nobody = np.zeros(0, np.int32)
+        self._coverage.add(len(self.world.users), nobody, nobody, nobody.astype(np.int16))  # registered before a step
         self._injected = list(self._earlier.injected)
         self._injected_kept = 0
         self._last_step = self._earlier.last_step or scenario.simulation.steps
@@ -213,10 +216,12 @@ class Simulation:
                 self._check_limits()
                 self._keep_injected(recorder)
                 result = await self._step()
-                if self._earlier.compare(result.step, str(result.metrics["step_digest"])):
-                    self._coverage.forget()
+                last_repeated = self._earlier.compare(result.step, str(result.metrics["step_digest"]))
                 if recorder is not None:
                     self._record(recorder, result)
+                self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
+                if last_repeated:
+                    self._coverage.forget()
                 yield result
                 repeated = result.step in self._earlier.digests  # it did not end the run then, or was resumed after
                 if not repeated and (excess := self._coverage.excess()) is not None:
@@ -250,7 +255,6 @@ class Simulation:
             raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
         finally:
             self._current = None
-        self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
         result.metrics.update(self._count(result.tables["llm_calls"]))
         return result
 
@@ -261,11 +265,12 @@ class Simulation:
             self._injected_kept = len(self._injected)
 
     def _record(self, recorder: Recorder, result: StepResult) -> None:
-        if self._journal is not None:
-            self._journal.sync()
-        recorder.record_step(result.step, self._kept(result), result.metrics)
-        if self._journal is not None:
-            self._journal.clear()
+        with recorder.writing():
+            if self._journal is not None:
+                self._journal.sync()
+            recorder.record_step(result.step, self._kept(result), result.metrics)
+            if self._journal is not None:
+                self._journal.clear()
 
     def _keep_call(self, row: Mapping[str, Any]) -> None:
         if self._journal is not None:
@@ -324,28 +329,41 @@ class Simulation:
         """Write what a run leaves behind, whatever ended it."""
         dropped = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
         self._count(dropped)  # calls of a step that was not finished: they cost all the same
-        state_hash = self.world.state_hash()
+        steps_done = self.world.step if recorder is None else recorder.steps_done
+        whole = steps_done == self.world.step
+        state_hash = self.world.state_hash() if whole else None
         self._summary = RunSummary(
-            status, self.world.step, state_hash, self._coverage.counts(), dict(self._tokens), self.out
+            status, steps_done, state_hash, self._coverage.counts(), dict(self._tokens), self.out
         )
         if recorder is None:
             return
         assert self.out is not None
-        recorder.record_dropped(dropped)
-        if self._journal is not None:
-            self._journal.close()
-        write_snapshot(self.world, self.out / FINAL_STATE)
+        kept = {"coverage": self._summary.coverage, "tokens": self._summary.tokens}
+        if not whole:  # the last step could not be written, and the world holds it
+            if self._journal is not None:
+                self._journal.close(remove=False)
+            recorder.abandon(status, message=message, **kept)
+            return
         output = self.scenario.output
-        recorder.finish(
-            status,
-            tables=world_tables(self.world, self._parts.policy_names),
-            report=output.report,
-            top_cascades=output.top_cascades,
-            state_hash=state_hash,
-            coverage=self._summary.coverage,
-            tokens=self._summary.tokens,
-            message=message,
-        )
+        try:
+            recorder.record_dropped(dropped)
+            if self._journal is not None:
+                self._journal.close()
+            with recorder.writing():
+                write_snapshot(self.world, self.out / FINAL_STATE)
+            recorder.finish(
+                status,
+                tables=world_tables(self.world, self._parts.policy_names),
+                report=output.report,
+                top_cascades=output.top_cascades,
+                state_hash=state_hash,
+                message=message,
+                **kept,
+            )
+        except RunStoppedError as error:
+            self._summary = replace(self._summary, status="stopped")
+            recorder.abandon("stopped", message=str(error), **kept)
+            raise
 
 
 def _plain(entry: Intervention) -> dict[str, Any]:
