@@ -1,4 +1,5 @@
-"""The Reddit scenario with 36 personas, each decided for by a real model behind a real llama.cpp server."""
+"""The Reddit scenario with 36 personas, each decided for by a real model behind a real server: llama.cpp, or any that
+``OASIS_TEST_ENDPOINT`` and ``OASIS_TEST_MODEL`` name (a vLLM, say)."""
 
 from __future__ import annotations
 
@@ -12,11 +13,7 @@ import pytest
 from oasis import Scenario, Simulation, open_run
 from oasis.testing.llama import LlamaServer, why_no_llama
 
-pytestmark = [
-    pytest.mark.llm,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(why_no_llama() is not None, reason=str(why_no_llama())),
-]
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("OASIS_DATA", ROOT.parent / "shared" / "data"))
 
@@ -35,23 +32,34 @@ def personas(folder: Path) -> Path:
     return path
 
 
-def test_all_personas_decide(tmp_path: Path) -> None:
+@pytest.mark.skipif(why_no_llama() is not None, reason=str(why_no_llama()))
+def test_all_personas_decide_by_llama_cpp(tmp_path: Path) -> None:
     with LlamaServer() as server:
-        scenario = Scenario.load(
-            ROOT / "examples/reddit_personas.toml",
-            [
-                "simulation.steps=1",
-                f'llm.endpoints=["{server.url}"]',
-                f'llm.model="{server.model}"',
-                f'llm.api_key_env="{server.key_variable}"',
-                # short answers, one each: a small model on one thread
-                "policies.0.parameters.max_turns=1",
-                "policies.0.parameters.max_actions=1",
-                "policies.0.parameters.max_content=100",
-                f'population.path="{personas(tmp_path)}"',
-            ],
-        )
-        summary = Simulation(scenario, tmp_path / "run").run_sync()
+        all_decide(tmp_path, server.url, server.model, [f'llm.api_key_env="{server.key_variable}"'])
+
+
+@pytest.mark.skipif("OASIS_TEST_ENDPOINT" not in os.environ, reason="no OASIS_TEST_ENDPOINT")
+def test_all_personas_decide_by_the_given_server(tmp_path: Path) -> None:
+    all_decide(tmp_path, os.environ["OASIS_TEST_ENDPOINT"], os.environ["OASIS_TEST_MODEL"], [])
+
+
+def all_decide(tmp_path: Path, url: str, model: str, overrides: list[str]) -> None:
+    """Run one step and look at every decision."""
+    scenario = Scenario.load(
+        ROOT / "examples/reddit_personas.toml",
+        [
+            "simulation.steps=1",
+            f'llm.endpoints=["{url}"]',
+            f'llm.model="{model}"',
+            *overrides,
+            # short answers, one each: a small model on one thread
+            "policies.0.parameters.max_turns=1",
+            "policies.0.parameters.max_actions=1",
+            "policies.0.parameters.max_content=100",
+            f'population.path="{personas(tmp_path)}"',
+        ],
+    )
+    summary = Simulation(scenario, tmp_path / "run").run_sync()
     assert summary.coverage["decided_by"] == {"llm": 36}
     assert summary.coverage["llm_failed"] == summary.coverage["llm_invalid"] == 0
     run = open_run(tmp_path / "run")
