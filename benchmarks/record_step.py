@@ -60,6 +60,7 @@ def step_tables(step: int, events: int, impressions: int) -> dict[str, pa.Table]
                 pa.nulls(impressions, pa.int32()),
                 labels([s.label for s in Source], j % 10 % 4),
                 pa.array((shown / 2**32).astype(np.float32)),
+                pa.nulls(impressions, pa.int32()),
             ],
             schema=IMPRESSIONS,
         ),

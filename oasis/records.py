@@ -35,6 +35,7 @@ IMPRESSIONS = pa.schema(
         ("comment_id", pa.int32()),
         ("source", _LABEL),
         ("score", pa.float32()),
+        ("message_id", pa.int32()),  # of a group, for rows that show no post
     ]
 )
 LLM_CALLS = pa.schema(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from oasis.actions import Action, ActionBatch, Outcome, TargetKind
 from oasis.clock import Clock
@@ -211,6 +212,7 @@ class Engine:
         world = self.parts.world
         root = world.posts["root"]
         shown = reader.impressions()
+        shown = shown.filter(pc.is_valid(shown["post_id"]))  # the others are messages
         agents = np.r_[seen.agent_ids[seen.feeds.rows], shown.column("agent_id").to_numpy()]
         posts = np.r_[seen.feeds.post_ids, shown.column("post_id").to_numpy()]
         order = np.argsort(agents, kind="stable")

@@ -9,7 +9,7 @@ import pyarrow as pa
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.interfaces import Feeds, Platform, Recommender, Source, StepContext, Views
 from oasis.records import IMPRESSIONS
-from oasis.simulation.recording import impression_rows
+from oasis.simulation.recording import impression_rows, message_rows
 from oasis.world.world import World
 
 __all__ = ["Reader"]
@@ -43,7 +43,10 @@ class Reader:
             views.outcomes = np.where(refresh, outcome, views.outcomes).astype(np.int16)
             refresh &= views.outcomes == Outcome.ACCEPTED
             views.feeds = self._with_refreshed(views.feeds, requests.agent_id, refresh)
-        self._shown.append(impression_rows(self._ctx.step, requests.agent_id, requests.turn + np.int16(1), views.feeds))
+        step, turns = self._ctx.step, requests.turn + np.int16(1)
+        self._shown.append(impression_rows(step, requests.agent_id, turns, views.feeds))
+        if len(views.message_ids):
+            self._shown.append(message_rows(step, requests.agent_id, turns, views.message_offsets, views.message_ids))
         return views
 
     def impressions(self) -> pa.Table:

@@ -14,7 +14,10 @@ from oasis.interfaces import Answer, Applied, Feeds, Question, Source
 from oasis.records import EVENTS, IMPRESSIONS, INTERVIEWS
 from oasis.world.text import TextPool
 
-__all__ = ["event_rows", "impression_rows", "interview_rows"]
+__all__ = ["event_rows", "impression_rows", "interview_rows", "message_rows"]
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
 
 OUTSIDE_POLICY = "outside"
 
@@ -90,9 +93,23 @@ def impression_rows(
             pa.nulls(m, pa.int32()),
             _SOURCES.column(feeds.sources),
             pa.array(feeds.scores),
+            pa.nulls(m, pa.int32()),
         ],
         schema=IMPRESSIONS,
     )
+
+
+def message_rows(
+    step: int, agent_ids: npt.NDArray[np.int32], turns: npt.NDArray[np.int16], offsets: I64, message_ids: I32
+) -> pa.Table:
+    """Return one row per group message heard; `agent_ids`, `turns` and `offsets` are per request."""
+    messages = Feeds(
+        offsets, message_ids, np.zeros(len(message_ids), np.float32), np.full(len(message_ids), Source.GROUP, np.uint8)
+    )
+    table = impression_rows(step, agent_ids, turns, messages)
+    names = table.column_names
+    table = table.set_column(names.index("message_id"), IMPRESSIONS.field("message_id"), table["post_id"])
+    return table.set_column(names.index("post_id"), IMPRESSIONS.field("post_id"), pa.nulls(len(table), pa.int32()))
 
 
 def interview_rows(

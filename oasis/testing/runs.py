@@ -158,6 +158,7 @@ class MadeUpRun:
                 pa.nulls(2 * n, pa.int32()),
                 _labels(["followed", "popular"] * n),
                 pa.array(np.linspace(1, 0, 2 * n, dtype=np.float32)),
+                pa.nulls(2 * n, pa.int32()),
             ],
             schema=IMPRESSIONS,
         )

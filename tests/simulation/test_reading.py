@@ -76,3 +76,18 @@ def test_a_refresh_that_is_refused_shows_nothing() -> None:
     world.users["banned"][2] = True
     views = reader(world)[0].ask(ActionBatch.build([2], int(Action.REFRESH)))
     assert (views.outcomes.tolist(), len(views.feeds.post_ids)) == ([Outcome.BANNED], 0)
+
+
+def test_messages_that_are_heard_are_impressions_without_a_post() -> None:
+    world = small_world(5, 10, 2)
+    one, platform = reader(world)
+    group = ActionBatch.build([1], int(Action.CREATE_GROUP), content=["a group"])
+    platform.apply(world, group, step_context(world, platform))
+    for text in ("first", "second"):
+        batch = ActionBatch.build([1], int(Action.SEND_TO_GROUP), target_id=0, content=[text])
+        platform.apply(world, batch, step_context(world, platform))
+    one, _ = reader(world)
+    one.ask(ActionBatch.build([1, 2], int(Action.LISTEN_FROM_GROUP), target_id=0))
+    shown = pl.DataFrame(pl.from_arrow(one.impressions())).with_columns(pl.col("source").cast(pl.String))
+    wanted = [(1, 1, 0, None, 0, "group"), (1, 1, 1, None, 1, "group")]
+    assert shown.select("agent_id", "turn", "position", "post_id", "message_id", "source").rows() == wanted
