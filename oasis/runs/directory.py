@@ -122,7 +122,13 @@ class RunDirectory:
         return process_state(self.path)
 
     def update(self, **changes: Any) -> Manifest:
-        """Change fields of the manifest and write it.
+        """Change fields of the manifest and write it (see `change`)."""
+        self.change(**changes)
+        self.manifest.write(self.path)
+        return self.manifest
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the manifest in memory.
 
         Raises
         ------
@@ -133,8 +139,6 @@ class RunDirectory:
             if name not in Manifest.model_fields:
                 raise KeyError(f"a manifest has no field {name!r}{nearest(name, Manifest.model_fields)}")
             setattr(self.manifest, name, value)
-        self.manifest.write(self.path)
-        return self.manifest
 
     def mark_stopped(self, status: str, message: str) -> Manifest:
         """Note that the run ended before its last step ("stopped": can be resumed; "failed": by an error)."""

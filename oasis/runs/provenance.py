@@ -49,11 +49,12 @@ def code_revision() -> str | None:
 
 
 def hash_files(directory: Path, leave_out: frozenset[str]) -> dict[str, str]:
-    """Return the SHA-256 of every file in a directory by its path there, hidden files and `leave_out` apart."""
+    """Return the SHA-256 of every file in a directory by its path there, but for hidden files and those of `leave_out`
+    (files and folders at the top)."""
     hashes = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if path.is_file() and not path.name.startswith(".") and name not in leave_out:
+        if path.is_file() and not path.name.startswith(".") and name.partition("/")[0] not in leave_out:
             with open(path, "rb") as file:
                 hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes

@@ -45,7 +45,8 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether the run has its final files: it is done, or was stopped in an orderly way."""
-        return self.manifest.status == "done" or (self.path / METRICS).exists()
+        status = self.manifest.status
+        return status == "done" or (status != "running" and (self.path / METRICS).exists())
 
     @cached_property
     def process_state(self) -> ProcessState:
@@ -154,11 +155,11 @@ class Run:
 
     def _world(self, name: str) -> pl.LazyFrame:
         path = self.path / f"{name}.parquet"
+        before = self.path / INITIAL / f"{name}.parquet"
+        if not self.ended and before.exists():  # killed while it wrote its end
+            return _scan([before])
         if path.exists():
             return _scan([path])
-        before = self.path / INITIAL / f"{name}.parquet"
-        if before.exists():
-            return _scan([before])
         raise RunDirectoryError(f"{path}: missing; a run writes it when it ends ({self.path.name}: {self.state})")
 
 

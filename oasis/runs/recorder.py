@@ -35,6 +35,7 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 """Order of a table's rows within a step, where the caller did not bring them in it already."""
 
 _force = getattr(os, "fdatasync", os.fsync)  # a tenth of the time of fsync here; both keep content and length
+_TRANSIENT = frozenset({MANIFEST, PROCESS, CURRENT, INITIAL})
 _BLOCKS_WAITING = 2  # finished blocks that may wait for the background thread before a step waits for it
 
 
@@ -195,20 +196,18 @@ class Recorder:
             rows = [{"step": mark.step, **mark.metrics} for mark in read_marks(path)]
             frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema={"step": pl.Int32})
             write_parquet(frame.with_columns(pl.col("step").cast(pl.Int32)).to_arrow(), path / METRICS)
-            self.directory.update(
-                status=status,
-                steps_done=self._step,
-                finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                **fields,
-            )
-            shutil.rmtree(path / CURRENT)
-            shutil.rmtree(path / INITIAL, ignore_errors=True)
+            finished_at = datetime.now(UTC).isoformat(timespec="seconds")
+            self.directory.change(status=status, steps_done=self._step, finished_at=finished_at, **fields)
             if report:
                 from oasis.runs.report import write_report  # matplotlib takes half a second to load
 
-                write_report(path, top_cascades)
+                write_report(path, top_cascades, self.directory.manifest)
+            # Until the manifest says that the run has ended, what is in progress is what counts.
+            manifest = self.directory.update(files=hash_files(path, _TRANSIENT))
+            shutil.rmtree(path / CURRENT)
+            shutil.rmtree(path / INITIAL, ignore_errors=True)
             (path / PROCESS).unlink(missing_ok=True)
-            return self.directory.update(files=hash_files(path, frozenset({MANIFEST})))
+            return manifest
         except (OSError, pa.ArrowException) as error:
             raise self._break(error) from error
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from oasis.runs.figure_data import figure_data
 from oasis.runs.figures import draw_figures
 from oasis.runs.handles import NAME_COLUMNS
-from oasis.runs.manifest import write_atomically
+from oasis.runs.manifest import Manifest, write_atomically
 from oasis.runs.reading import Run, open_run
 from oasis.runs.summary import Summary, summarise
 
@@ -31,15 +31,20 @@ _STATES = {
 }
 
 
-def write_report(directory: Path, top_cascades: int = 10) -> Path:
+def write_report(directory: Path, top_cascades: int = 10, manifest: Manifest | None = None) -> Path:
     """Write ``figures/`` and ``report.html`` of a run and return the report's path.
+
+    Parameters
+    ----------
+    manifest : Manifest, optional
+        Instead of the one on disk, for a run that is about to end.
 
     Raises
     ------
     RunDirectoryError
         If a file that it needs is missing or damaged.
     """
-    run = open_run(directory)
+    run = open_run(directory) if manifest is None else Run(directory, manifest)
     summary = summarise(run, top_cascades)
     folder = directory / FIGURES_FOLDER
     title = f"{summary.coverage['registered']:,} agents on {_platform(run)}"

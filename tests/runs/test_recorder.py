@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from oasis.errors import RunDirectoryError, RunStoppedError
 from oasis.records import EVENTS, IMPRESSIONS, STEP_TABLES
-from oasis.runs import open_run
+from oasis.runs import open_run, recorder
 from oasis.runs.blocks import marks_path, read_marks, read_recorded, stream_path
+from oasis.runs.directory import write_parquet
+from oasis.runs.summary import summarise
 from oasis.testing.runs import MadeUpRun
 
 
@@ -286,3 +288,28 @@ def test_a_damaged_mark_is_named(killed, tmp_path):
     with pytest.raises(RunDirectoryError, match="line 3"):
         open_run(tmp_path / "run").events.collect()
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "running"
+
+
+@pytest.mark.parametrize("last", ["write_parquet", "hash_files"])
+def test_a_run_killed_while_it_writes_its_end_is_read_as_one_in_progress(tmp_path, monkeypatch, last):
+    class Killed(BaseException):
+        pass
+
+    written = []
+
+    def kills(*arguments):
+        written.append(arguments)
+        if last == "hash_files" or len(written) == 5:  # the world's four tables, then the metrics
+            raise Killed
+        return write_parquet(*arguments)
+
+    made = MadeUpRun(tmp_path / "run", steps=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, last, kills)
+        with pytest.raises(Killed):
+            made.finish()
+    run = open_run(made.path)
+    assert (run.ended, run.steps_done, run.manifest.status) == (False, 6, "running")
+    assert run.posts.collect().height == len(made.world.posts)
+    assert run.events.collect().height == run.metrics.collect().height * len(made.world.users)
+    assert summarise(run).steps_done == 6
