@@ -97,13 +97,15 @@ async def execute(simulation: Simulation, progress: RunProgress) -> None:
 
 
 def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
-    """Say on standard error who decides, before the first step."""
-    users, parts = simulation.world.users, simulation.parts
+    """Say on standard error what the run begins with and who decides."""
+    world, parts = simulation.world, simulation.parts
+    users = world.users
     shares = [f"{name} {int((users['policy'] == i).sum()):,}" for i, name in enumerate(parts.policy_names)]
     scenario = simulation.scenario
     click.echo(
         f"{scenario.simulation.name}: {len(users):,} agents on {scenario.platform.kind} "
-        f"({', '.join(shares)}), {scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
+        f"({', '.join(shares)}), {len(world.follows):,} follows, {len(world.posts):,} earlier posts, "
+        f"{scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
         err=True,
     )
     for warning in simulation.warnings:
