@@ -8,7 +8,7 @@ import polars as pl
 from oasis.runs.cascades import cascade_table, curve_of, tree_columns
 from oasis.runs.reading import Run
 
-__all__ = ["activity", "cascade_curves", "cascade_sizes", "exposure", "figure_data", "followers"]
+__all__ = ["activity", "cascade_curves", "cascade_sizes", "exposure", "figure_data", "followers", "reception"]
 
 _BINS = 96  # points along the time axis: a day of quarter hours
 _QUIET = ("do_nothing", "no_decision")
@@ -25,6 +25,7 @@ def figure_data(run: Run) -> dict[str, pl.DataFrame]:
         "exposure": exposure(run),
         "cascade_curves": cascade_curves(run, posts, sizes["root_id"].head(_CURVES).to_list()),
         "cascade_sizes": cascade_sizes(sizes),
+        "reception": reception(run),
         "followers": followers(run),
     }
 
@@ -102,6 +103,17 @@ def cascade_curves(run: Run, posts: pl.DataFrame, roots: list[int]) -> pl.DataFr
 def cascade_sizes(table: pl.DataFrame) -> pl.DataFrame:
     """Return how large cascades are: ``size``, ``share`` of cascades that are at least as large."""
     return _at_least(table["size"], "size")
+
+
+def reception(run: Run) -> pl.DataFrame:
+    """Return how posts are received: ``what`` (likes, comments), ``count``, ``share`` of originals and quotes that have
+    at least as many (what was there before the run, or seeded, counts too)."""
+    posts = run.posts.filter(pl.col("kind").cast(pl.String) != "repost").select("likes", "comments").collect()
+    parts = [
+        _at_least(posts[what].fill_null(0), "count").select(pl.lit(what).alias("what"), "count", "share")
+        for what in posts.columns
+    ]
+    return pl.concat(parts)
 
 
 def followers(run: Run) -> pl.DataFrame:

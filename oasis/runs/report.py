@@ -47,7 +47,7 @@ def write_report(directory: Path, top_cascades: int = 10, manifest: Manifest | N
     run = open_run(directory) if manifest is None else Run(directory, manifest)
     summary = summarise(run, top_cascades)
     folder = directory / FIGURES_FOLDER
-    title = f"{summary.coverage['registered']:,} agents on {_platform(run)}"
+    title = f"{_count(summary.coverage['registered'], 'registered agent')} on {_platform(run)}"
     names = draw_figures(figure_data(run), folder, title, subtitle(summary))
     figures = {name: _data_uri(folder / f"{name}.png") for name in names}
     page = render_report(summary, figures)
@@ -74,6 +74,7 @@ def render_report(summary: Summary, figures: dict[str, str]) -> str:
         subtitle=subtitle(summary),
         state_words=_STATES.get(summary.state, summary.state),
         coverage=coverage,
+        cascades=summary.cascades.filter(pl.col("size") > 1),
         failed=coverage["llm_failed"] + coverage["llm_invalid"],
         share=lambda count: f"{count / decisions:.1%}" if decisions else "–",
         figures=figures,
@@ -96,14 +97,18 @@ def subtitle(summary: Summary) -> str:
     accepted = summary.actions.filter(done)["count"].sum()
     parts = [
         f"{summary.coverage['active']:,} active at least once",
-        f"{summary.steps_done:,} steps ({time})",
-        f"{summary.coverage['decisions']:,} activations",
-        f"{accepted:,} accepted actions",
+        f"{_count(summary.steps_done, 'step')} ({time})",
+        _count(summary.coverage["decisions"], "activation"),
+        _count(int(accepted), "accepted action"),
         f"seed {manifest.seed}",
     ]
     if summary.state != "done":
         parts.append(_STATES.get(summary.state, summary.state).upper())
     return " · ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _platform(run: Run) -> str:

@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
+from oasis import Scenario, Simulation
 from oasis.runs import open_run
-from oasis.runs.figure_data import activity, exposure, figure_data, followers
+from oasis.runs.figure_data import activity, exposure, figure_data, followers, reception
 from oasis.runs.report import write_report
 from oasis.testing.runs import HOSTILE, MadeUpRun
 
@@ -78,6 +79,21 @@ def test_an_early_end_is_at_the_top(tmp_path, status, words):
     assert html.index('<div class="banner"') < html.index("<h2>")
 
 
+def test_a_platform_without_reposts_shows_how_posts_are_received(tmp_path):
+    scenario = Scenario.from_dict(
+        {
+            "simulation": {"steps": 2},
+            "platform": {"kind": "reddit"},
+            "population": {"agents": 30, "mean_active": 0.5},
+        }
+    )
+    Simulation(scenario, tmp_path / "run").run_sync()
+    page = "".join(Page((tmp_path / "run" / "report.html").read_text("utf-8")).text)
+    assert "Nothing was reposted." in page
+    assert "2 steps" in page
+    assert pl.read_parquet(tmp_path / "run" / "figures" / "reception.parquet").height
+
+
 def test_a_finished_run_has_no_banner(tmp_path):
     path = MadeUpRun(tmp_path / "run").finish()
     assert '<div class="banner"' not in (path / "report.html").read_text("utf-8")
@@ -117,4 +133,9 @@ def test_figure_data_by_hand(tmp_path):
     assert (shares["posts"][0], shares["impressions"][0]) == (0, 0)
     assert (shares["posts"][-1], shares["impressions"][-1]) == (1, 1)
     assert 0 < shares["gini"][0] < 1
+    received = reception(run).filter(pl.col("what") == "likes")
+    likes = run.posts.filter(pl.col("kind") != "repost").collect()["likes"]
+    assert [tuple(row) for row in received.select("count", "share").iter_rows()] == [
+        (n, (likes >= n).mean()) for n in sorted(set(likes))
+    ]
     assert followers(run).to_dicts() == [{"followers": 1, "share": 1.0}]
