@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,6 +30,7 @@ __all__ = [
     "Mark",
     "block_name",
     "marks_path",
+    "metrics_frame",
     "read_marks",
     "read_recorded",
     "read_stream",
@@ -100,6 +102,13 @@ def read_marks(directory: Path) -> list[Mark]:
         except (ValueError, KeyError, TypeError):
             raise RunDirectoryError(f"{path}: damaged: line {number} is no mark of a step") from None
     return marks
+
+
+def metrics_frame(marks: Sequence[Mark]) -> pl.DataFrame:
+    """Return the metrics of steps, a row each; what was null in all of them is a number all the same."""
+    rows = [{"step": mark.step, **mark.metrics} for mark in marks]
+    frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema={"step": pl.Int32})
+    return frame.with_columns(pl.col("step").cast(pl.Int32), pl.col(pl.Null).cast(pl.Float64))
 
 
 def read_stream(path: Path, length: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
-from oasis.runs.blocks import read_marks, read_recorded
+from oasis.runs.blocks import metrics_frame, read_marks, read_recorded
 from oasis.runs.directory import INITIAL, WORLD_TABLES
 from oasis.runs.manifest import Manifest
 from oasis.runs.process import ProcessState, process_state
@@ -115,10 +115,7 @@ class Run:
         """A row of numbers per step."""
         if self.ended:
             return _scan([self.path / METRICS])
-        rows = [{"step": mark.step, **mark.metrics} for mark in read_marks(self.path)]
-        if not rows:
-            return pl.LazyFrame(schema={"step": pl.Int32})
-        return pl.LazyFrame(rows, infer_schema_length=None).with_columns(pl.col("step").cast(pl.Int32))
+        return metrics_frame(read_marks(self.path)).lazy()
 
     def table(self, name: str) -> pl.LazyFrame:
         """Return a table by name.

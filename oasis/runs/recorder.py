@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from oasis.errors import RunStoppedError
 from oasis.records import STEP_TABLES
-from oasis.runs.blocks import Mark, block_name, marks_path, read_marks, stream_path, to_parquet
+from oasis.runs.blocks import Mark, block_name, marks_path, metrics_frame, read_marks, stream_path, to_parquet
 from oasis.runs.directory import CURRENT, INITIAL, WORLD_TABLES, RunDirectory, write_parquet
 from oasis.runs.manifest import MANIFEST, Manifest, Status
 from oasis.runs.process import PROCESS
@@ -87,7 +87,7 @@ class Recorder:
         tables : mapping
             Rows of tables of `oasis.records.STEP_TABLES`; a table left out has none.
         metrics : mapping
-            The step's numbers, booleans and strings, a column each of ``metrics.parquet``.
+            The step's numbers, booleans and strings, a column each of ``metrics.parquet``; NaN becomes null.
 
         Raises
         ------
@@ -193,9 +193,7 @@ class Recorder:
             if tables is not None:
                 for name in WORLD_TABLES:
                     write_parquet(tables[name], path / f"{name}.parquet")
-            rows = [{"step": mark.step, **mark.metrics} for mark in read_marks(path)]
-            frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema={"step": pl.Int32})
-            write_parquet(frame.with_columns(pl.col("step").cast(pl.Int32)).to_arrow(), path / METRICS)
+            write_parquet(metrics_frame(read_marks(path)).to_arrow(), path / METRICS)
             finished_at = datetime.now(UTC).isoformat(timespec="seconds")
             self.directory.change(status=status, steps_done=self._step, finished_at=finished_at, **fields)
             if report:
@@ -321,4 +319,6 @@ def _is_sorted(table: pa.Table, keys: tuple[str, ...]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a JSON value; NaN is null."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and math.isnan(plain) else plain

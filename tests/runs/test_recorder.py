@@ -313,3 +313,18 @@ def test_a_run_killed_while_it_writes_its_end_is_read_as_one_in_progress(tmp_pat
     assert run.posts.collect().height == len(made.world.posts)
     assert run.events.collect().height == run.metrics.collect().height * len(made.world.users)
     assert summarise(run).steps_done == 6
+
+
+def test_numbers_that_are_none_are_null_in_metrics_whatever_state_the_run_is_in(tmp_path):
+    made = MadeUpRun(tmp_path / "run", steps=2)
+    for step in (1, 2):
+        made.recorder.record_step(step, {}, {"mean_stance": float("nan"), "active": step})
+    line = marks_path(made.path).read_text("utf-8").splitlines()[0]
+    assert "NaN" not in line  # which is no JSON
+    wanted = {"step": pl.Int32, "mean_stance": pl.Float64, "active": pl.Int64}
+    during = open_run(made.path).metrics.collect()
+    made.recorder.finish("stopped", report=False)
+    after = open_run(made.path).metrics.collect()
+    assert dict(during.schema) == dict(after.schema) == wanted
+    assert during.equals(after)
+    assert after["mean_stance"].to_list() == [None, None]
