@@ -154,11 +154,11 @@ def _cascade_curves(axes: Axes, frame: pl.DataFrame) -> None:
             hours, scale, color=colour, linewidth=2, drawstyle="steps-post", label=f"post {root[0]:,}: {scale[-1]:,}"
         )
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.4 * float(frame["scale"].to_numpy().max()))  # room for the legend
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 3, 6, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.legend(loc="best")
+    axes.legend(loc="upper left", ncols=2, columnspacing=1.2, handlelength=1.4)
 
 
 def _cascade_sizes(axes: Axes, frame: pl.DataFrame) -> None:
