@@ -7,6 +7,7 @@ parameters by ``from_parameters`` and rejects unknown ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.clock import Clock
+from oasis.errors import InputError
 from oasis.randomness import Draws
 from oasis.world.embeddings import Embedder
 from oasis.world.store import Store
@@ -429,7 +431,13 @@ class InferenceClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An interview question; `scale` (low, high) asks for a number, `options` for one of several answers."""
+    """An interview question; `scale` (low, high) asks for a number, `options` for one of several answers.
+
+    Raises
+    ------
+    InputError
+        For an empty text, a scale that is none, or options that are fewer than two or not distinct.
+    """
 
     question_id: str
     text: str
@@ -441,6 +449,16 @@ class Question:
         object.__setattr__(self, "text", normalise_one(self.text))
         if self.options is not None:
             object.__setattr__(self, "options", tuple(normalise_one(option) for option in self.options))
+        if not self.text.strip():
+            raise InputError("a question needs a text")
+        if self.scale is not None and self.options is not None:
+            raise InputError("a question has a scale or options, not both")
+        if self.scale is not None and not (
+            len(self.scale) == 2 and -math.inf < self.scale[0] < self.scale[1] < math.inf
+        ):
+            raise InputError(f"a question's scale is (low, high), finite and low below high, got {self.scale}")
+        if self.options is not None and (len(self.options) < 2 or len(set(self.options)) < len(self.options)):
+            raise InputError(f"a question's options are two or more, each another, got {self.options}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,8 @@ class Scenario(Parameters):
         ------
         ScenarioError
         """
+        if not isinstance(values, Mapping):
+            raise ScenarioError(f"a scenario is a table of tables, got {type(values).__name__}")
         _check_finite(values, "")
         try:
             return cls.model_validate(dict(values))

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oasis.errors import RunDirectoryError
+from oasis.errors import RunDirectoryError, nearest
 from oasis.records import STEP_TABLES
 from oasis.runs.blocks import metrics_frame, read_marks, read_recorded
 from oasis.runs.directory import INITIAL, WORLD_TABLES
@@ -19,7 +19,10 @@ from oasis.runs.manifest import Manifest
 from oasis.runs.process import ProcessState, process_state
 from oasis.runs.recorder import METRICS
 
-__all__ = ["Run", "open_run"]
+__all__ = ["TABLES", "Run", "open_run"]
+
+TABLES = (*STEP_TABLES, *WORLD_TABLES, "metrics")
+"""Names of a run's tables."""
 
 
 class Run:
@@ -123,8 +126,10 @@ class Run:
         Raises
         ------
         RunDirectoryError
-            If it is not there, or damaged.
+            If it is not there, or damaged, or a run has no such table.
         """
+        if name not in TABLES:
+            raise RunDirectoryError(f"no table {name!r}{nearest(name, TABLES)}; there are {', '.join(TABLES)}")
         frame: pl.LazyFrame = getattr(self, name)
         return frame
 
@@ -136,7 +141,7 @@ class Run:
         RunDirectoryError
             If one is missing or damaged.
         """
-        for name in (*STEP_TABLES, *WORLD_TABLES, "metrics"):
+        for name in TABLES:
             self.table(name)
 
     def _recorded(self, name: str) -> pl.LazyFrame:

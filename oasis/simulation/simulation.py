@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, NoEndpointError, RunStoppedError
+from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunStoppedError
 from oasis.inference import build_client
 from oasis.interfaces import InferenceClient, Question
 from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory, world_tables
+from oasis.runs.directory import check_absent
 from oasis.runs.journal import Journal
 from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
@@ -91,6 +92,14 @@ class Simulation:
         inference: InferenceClient | None = None,
         earlier: Earlier | None = None,
     ) -> None:
+        if not isinstance(scenario, Scenario):
+            raise TypeError(
+                f"scenario must be a Scenario, got {type(scenario).__name__}; see Scenario.load and from_dict"
+            )
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        if out is not None:
+            check_absent(Path(out))
         self.scenario = scenario
         self.out = None if out is None else Path(out)
         self._earlier = earlier or Earlier()
@@ -157,11 +166,15 @@ class Simulation:
         Raises
         ------
         ScenarioError
+        RuntimeError
+            If the run has ended.
 
         Examples
         --------
         ``simulation.inject("post", author=3, content="Breaking news")``
         """
+        if self.ended:
+            raise RuntimeError("the run has ended; nothing can be injected any more")
         entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
         pending = [*self.scenario.interventions, *self._injected]
         check_entry(entry, f"inject {kind}", self.world, self._parts.policy_names, pending)
@@ -169,7 +182,17 @@ class Simulation:
 
     async def interview(self, agents: Sequence[int], question: Question) -> pa.Table:
         """Ask agents a question between steps; return rows of `oasis.records.INTERVIEWS`. Nothing is recorded or
-        changed, but with LLM agents the calls count."""
+        changed, but with LLM agents the calls count.
+
+        Raises
+        ------
+        InputError
+            For an agent that does not exist.
+        """
+        last = len(self.world.users) - 1
+        for agent in agents:
+            if not 0 <= agent <= last:
+                raise InputError(f"no agent {agent} to interview; allowed: 0 to {last}")
         return await self._engine.interview(question, np.asarray(agents, np.int32), self.world.step)
 
     def request_stop(self) -> None:
@@ -193,7 +216,17 @@ class Simulation:
         return self.summary
 
     def run_sync(self, on_step: Callable[[StepResult], None] | None = None) -> RunSummary:
-        """Do all steps, outside of any event loop."""
+        """Do all steps, outside of any event loop.
+
+        Raises
+        ------
+        RunStoppedError, NoEndpointError
+            If the run ended early; what was done is on disk.
+        RuntimeError
+            Inside an event loop, as in a notebook.
+        """
+        if _in_event_loop():
+            raise RuntimeError("an event loop is running (as in a notebook): write `await simulation.run()` instead")
         return asyncio.run(self.run(on_step))
 
     async def steps(self) -> AsyncGenerator[StepResult]:
@@ -364,6 +397,14 @@ class Simulation:
             self._summary = replace(self._summary, status="stopped")
             recorder.abandon("stopped", message=str(error), **kept)
             raise
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _plain(entry: Intervention) -> dict[str, Any]:
