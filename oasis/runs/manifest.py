@@ -123,10 +123,10 @@ class Manifest(BaseModel):
             If there is no such directory, or its manifest is missing or damaged.
         """
         path = directory / MANIFEST
-        if not directory.is_dir():
-            what = "is a file, not a run directory" if directory.exists() else "no such run directory"
-            raise RunDirectoryError(f"{directory}: {what}; give the directory that 'oasis run' printed")
         try:
+            if not directory.is_dir():
+                what = "is a file, not a run directory" if directory.exists() else "no such run directory"
+                raise RunDirectoryError(f"{directory}: {what}; give the directory that 'oasis run' printed")
             return cls.model_validate(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             raise RunDirectoryError(f"{directory}: not a run directory: it has no {MANIFEST}") from None

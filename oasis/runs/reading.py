@@ -236,6 +236,8 @@ def _scan(files: Sequence[Path]) -> pl.LazyFrame:
             pq.read_metadata(file)
         except FileNotFoundError:
             raise RunDirectoryError(f"{file}: missing") from None
+        except PermissionError:
+            raise RunDirectoryError(f"{file}: cannot be read: permission denied") from None
         except (pa.ArrowException, OSError) as error:
             raise RunDirectoryError(f"{file}: damaged: {error}") from None
     return pl.scan_parquet(list(files))

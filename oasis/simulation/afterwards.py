@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oasis.errors import InputError, RunDirectoryError
+from oasis.errors import InputError, OasisError, RunDirectoryError
 from oasis.inference import build_client
 from oasis.interfaces import Question
 from oasis.runs import open_run
@@ -46,6 +46,8 @@ async def interview_run(
         If the run has no final state, or `directory` is no run.
     InputError
         For an agent that does not exist.
+    OasisError
+        If the answers cannot be kept.
     """
     manifest = open_run(directory).manifest
     scenario = Scenario.from_dict(manifest.scenario)
@@ -69,7 +71,11 @@ async def interview_run(
         if client is not None:
             await client.close()
     path = directory / AFTERWARDS
-    write_parquet(
-        pa.concat_tables([pq.read_table(path, schema=answers.schema), answers]) if path.exists() else answers, path
-    )
+    try:
+        write_parquet(
+            pa.concat_tables([pq.read_table(path, schema=answers.schema), answers]) if path.exists() else answers, path
+        )
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OasisError(f"{path}: the answers cannot be kept: {reason}") from None
     return answers

@@ -243,3 +243,16 @@ def test_bad_usage(tmp_path: Path) -> None:
         "population", "generate", "--agents", "5", "--set", "homofily=1", "--out", tmp_path / "out"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    run = MadeUpRun(tmp_path / "run", steps=1).finish(report=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("oasis.runs.reading.pq.read_metadata", denied)
+        assert "cannot be read: permission denied" in _fails("inspect", run)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", denied)
+        assert "cannot be read: Permission denied" in _fails("inspect", run)
