@@ -165,18 +165,27 @@ def read_recorded(directory: Path, table: str) -> tuple[list[Path], pa.Table]:
     """
     schema = STEP_TABLES[table]
     last_of_block = {mark.block: mark for mark in read_marks(directory)}
+    files = [f for f in (directory / table).glob("[0-9]*.parquet") if _block_of(f) not in last_of_block]
     batches: list[pa.RecordBatch] = []
-    # A block may become Parquet while this reads: then its stream is gone, and the file is looked for once more.
     for block, mark in sorted(last_of_block.items()):
-        if _parquet_of(directory, table, block) is not None:
-            continue
-        try:
-            batches += read_stream(stream_path(directory, table, block), mark.lengths.get(table, 0), schema)
-        except RunDirectoryError:
-            if _parquet_of(directory, table, block) is None:
-                raise
-    files = sorted((directory / table).glob("[0-9]*.parquet"))
-    return files, _joined(batches, schema)
+        made = _parquet_of(directory, table, block)
+        if made is None:
+            stream = read_stream(stream_path(directory, table, block), mark.lengths.get(table, 0), schema)
+            try:
+                batches += list(stream)
+            except RunDirectoryError:  # it has become Parquet meanwhile
+                made = _parquet_of(directory, table, block)
+                if made is None:
+                    raise
+        if made is not None:
+            files.append(made)
+    return sorted(files), _joined(batches, schema)
+
+
+def _block_of(file: Path) -> int | None:
+    """Return the first step of a block's file; None for one of another kind."""
+    first, _, last = file.stem.partition("-")
+    return int(first) if last.isdigit() else None
 
 
 def _parquet_of(directory: Path, table: str, block: int) -> Path | None:

@@ -328,3 +328,25 @@ def test_numbers_that_are_none_are_null_in_metrics_whatever_state_the_run_is_in(
     assert dict(during.schema) == dict(after.schema) == wanted
     assert during.equals(after)
     assert after["mean_stance"].to_list() == [None, None]
+
+
+def test_a_block_that_becomes_parquet_while_it_is_read_is_read_once(tmp_path, monkeypatch):
+    import oasis.runs.blocks as blocks
+
+    made = MadeUpRun(tmp_path / "run", steps=20).record(3)
+    read = blocks.read_stream
+
+    def slowly(path, length, schema):
+        yield from read(path, length, schema)
+        if not done:
+            done.append(True)
+            made.record(1)  # fills the block
+            for work in made.recorder._waiting:
+                work.result()
+
+    done: list[bool] = []
+    monkeypatch.setattr(blocks, "read_stream", slowly)
+    files, rest = blocks.read_recorded(made.path, "events")
+    assert done
+    assert (files, rest.num_rows) == ([], 3 * 12)
+    made.recorder.close()
