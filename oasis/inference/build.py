@@ -11,7 +11,7 @@ from typing import Any
 
 from oasis.errors import InputError, nearest
 from oasis.inference.calls import RecordedAnswers
-from oasis.inference.client import Client, Journal, Keep
+from oasis.inference.client import Client, Journal, KeepPrompt
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import PACKAGED_LABEL, LocalTransport
 from oasis.inference.transport import Prompt, Transport, TransportError
@@ -25,7 +25,7 @@ def build_client(
     seed: int,
     journal: Journal | None = None,
     recorded: RecordedAnswers | None = None,
-    prompts: Keep = "sample",
+    keep_prompt: KeepPrompt = lambda agent_id: False,
     *,
     offline: bool = False,
 ) -> Client:
@@ -60,7 +60,7 @@ def build_client(
             )
         key = api_key(config)
         transports = [HttpTransport(url, config.model, key, config.mode) for url in config.endpoints]
-    return Client(transports, config, seed=seed, journal=journal, recorded=recorded, prompts=prompts)
+    return Client(transports, config, seed=seed, journal=journal, recorded=recorded, keep_prompt=keep_prompt)
 
 
 def api_key(config: LLMConfig) -> str | None:

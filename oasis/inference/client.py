@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +19,11 @@ from oasis.inference.transport import Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
 
-__all__ = ["Client", "Journal", "Keep", "Usage"]
+__all__ = ["Client", "Journal", "KeepPrompt", "Usage"]
 
 Journal = Callable[[Mapping[str, Any]], None]
 """Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
-Keep = Literal["none", "sample", "all"]
-KEPT_SHARE = 50
+KeepPrompt = Callable[[int], bool]
 """``sample`` keeps one prompt in this many, by its hash (assumed: enough to read, small beside the answers)."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
 CANCELLED = "cancelled: the step was given up while this was asked"
@@ -72,8 +71,8 @@ class Client:
         ``journal(row)``, called for each attempt before its answer is used. What it raises ends the call.
     recorded : RecordedAnswers, optional
         Answers that are not asked again.
-    prompts : str
-        Which prompts rows keep: ``none``, ``sample`` (one in 50, by hash) or ``all``.
+    keep_prompt : callable, optional
+        ``keep_prompt(agent_id)``: whether rows keep an agent's prompts. None are kept by default.
     """
 
     def __init__(
@@ -84,13 +83,13 @@ class Client:
         seed: int = 0,
         journal: Journal | None = None,
         recorded: RecordedAnswers | None = None,
-        prompts: Keep = "sample",
+        keep_prompt: KeepPrompt = lambda agent_id: False,
     ) -> None:
         self._config = config or LLMConfig()
         self._model = self._config.model or ""
         self._transports = list(transports)
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
-        self._seed, self._journal, self._recorded, self._prompts = seed, journal, recorded, prompts
+        self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
         self._rows: list[dict[str, Any]] = []
         self.usage = Usage()
 
@@ -213,7 +212,6 @@ class Client:
         latency_ms: float,
     ) -> None:
         request = done.request
-        keep = self._prompts == "all" or (self._prompts == "sample" and hashed % KEPT_SHARE == 0)
         row: dict[str, Any] = {
             "step": request.step,
             "agent_id": request.agent_id,
@@ -229,7 +227,7 @@ class Client:
             "status": done.status,
             "error": done.error,
             "prompt_hash": hashed,
-            "prompt": prompt_text(prompt.messages) if keep else None,
+            "prompt": prompt_text(prompt.messages) if self._keep_prompt(request.agent_id) else None,
             "response": reply.text if reply else None,
             "options": None,
             "logprobs": None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -112,7 +113,7 @@ class Simulation:
                 seed=scenario.simulation.seed,
                 journal=self._keep_call,
                 recorded=self._earlier.answers,
-                prompts=scenario.output.prompts,
+                keep_prompt=self._keeps_prompt,
                 offline=self._earlier.offline,
             )
         self._inference = inference
@@ -339,10 +340,16 @@ class Simulation:
             del tables["impressions"]
         elif output.impressions == "sample":
             shown = tables["impressions"]
-            keys = self.world.users["key"][shown["agent_id"].to_numpy()]
-            kept = self._parts.draws.uniform("output sample", 0, keys) < output.sample_share
-            tables["impressions"] = shown.filter(pa.array(kept))
+            tables["impressions"] = shown.filter(pa.array(self._in_sample(shown["agent_id"].to_numpy())))
         return tables
+
+    def _keeps_prompt(self, agent: int) -> bool:
+        kept = self.scenario.output.prompts
+        return kept == "all" or (kept == "sample" and bool(self._in_sample(np.array([agent]))[0]))
+
+    def _in_sample(self, agents: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        drawn = self._parts.draws.uniform("output sample", 0, self.world.users["key"][agents])
+        return np.asarray(drawn < self.scenario.output.sample_share)
 
     def _open(self) -> Recorder | None:
         if self.out is None:

@@ -196,7 +196,9 @@ async def test_a_server_that_repeats_the_key_gets_it_into_no_record(monkeypatch:
     monkeypatch.setenv("STUB_KEY", "sk-very-secret")
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    client = build_client(LLMConfig(endpoints=[url], model="m", api_key_env="STUB_KEY"), seed=1, prompts="all")
+    client = build_client(
+        LLMConfig(endpoints=[url], model="m", api_key_env="STUB_KEY"), seed=1, keep_prompt=lambda agent: True
+    )
     await client.complete([request(1)])
     await client.close()
     server.close()

@@ -191,6 +191,20 @@ def test_output_keeps_what_it_is_told_to(tmp_path: Path) -> None:
     assert everything.filter(pl.col("agent_id").is_in(sampled)).equals(sample)
 
 
+def test_prompts_are_kept_of_the_same_sample(tmp_path: Path) -> None:
+    with StubServer() as server:
+        llm = {"endpoints": [server.url], "model": "stub"}
+        output = {"impressions": "sample", "prompts": "sample", "sample_share": 0.3, "report": False}
+        case = scenario(policies=[{"kind": "llm"}], llm=llm, output=output, simulation={"steps": 2})
+        Simulation(case, tmp_path / "run").run_sync()
+    run = open_run(tmp_path / "run")
+    with_prompt = run.llm_calls.filter(pl.col("prompt").is_not_null()).select("agent_id").collect()
+    asked = run.llm_calls.select("agent_id").collect()["agent_id"]
+    sampled = run.impressions.select("agent_id").collect()["agent_id"]
+    assert 0 < with_prompt["agent_id"].n_unique() < asked.n_unique()
+    assert set(with_prompt["agent_id"]) == set(sampled)
+
+
 def test_policies_take_their_shares() -> None:
     case = scenario(
         policies=[
