@@ -1,4 +1,7 @@
-"""The numbers behind the figures, one frame each; saved beside them as Parquet."""
+"""The numbers behind the figures, one frame each; saved beside them as Parquet.
+
+What happened during warm-up is left out of `activity` and `exposure`.
+"""
 
 from __future__ import annotations
 
@@ -35,21 +38,28 @@ def activity(run: Run) -> pl.DataFrame:
 
     Columns: ``hours`` (since the start, middle of the bin), ``action``, ``per_hour`` (actions per simulated hour).
     """
-    per_bin = max(1, -(-run.steps_done // _BINS))
+    warm_up = _warm_up(run)
+    steps = run.steps_done - warm_up
+    per_bin = max(1, -(-steps // _BINS))
     hours_per_step = run.manifest.step_minutes / 60
     counts = (
         run.events.select("step", "agent_id", pl.col("action", "outcome").cast(pl.String))
-        .filter((pl.col("agent_id") >= 0) & (pl.col("outcome") == "accepted") & ~pl.col("action").is_in(_QUIET))
-        .group_by(bin=(pl.col("step") - 1) // per_bin, action="action")
+        .filter(
+            (pl.col("step") > warm_up)
+            & (pl.col("agent_id") >= 0)
+            & (pl.col("outcome") == "accepted")
+            & ~pl.col("action").is_in(_QUIET)
+        )
+        .group_by(bin=(pl.col("step") - 1 - warm_up) // per_bin, action="action")
         .agg(count=pl.len())
         .collect()
     )
-    bins = pl.DataFrame({"bin": np.arange(-(-run.steps_done // per_bin), dtype=np.int32)}).with_columns(
-        steps=pl.min_horizontal(pl.lit(per_bin), run.steps_done - pl.col("bin") * per_bin)
+    bins = pl.DataFrame({"bin": np.arange(-(-steps // per_bin), dtype=np.int32)}).with_columns(
+        steps=pl.min_horizontal(pl.lit(per_bin), steps - pl.col("bin") * per_bin)
     )
     full = bins.join(counts.select("action").unique(), how="cross").join(counts, on=["bin", "action"], how="left")
     return full.select(
-        hours=(pl.col("bin") * per_bin + pl.col("steps") / 2) * hours_per_step,
+        hours=(warm_up + pl.col("bin") * per_bin + pl.col("steps") / 2) * hours_per_step,
         action="action",
         per_hour=pl.col("count").fill_null(0) / (pl.col("steps") * hours_per_step),
     ).sort("action", "hours")
@@ -61,7 +71,7 @@ def exposure(run: Run) -> pl.DataFrame:
     Columns: ``posts`` (share of posts, least shown first), ``impressions`` (their share of all); empty where no
     impressions were kept. It is the Lorenz curve; ``gini`` repeats its Gini coefficient.
     """
-    shown = run.impressions.group_by("post_id").agg(count=pl.len())
+    shown = run.impressions.filter(pl.col("step") > _warm_up(run)).group_by("post_id").agg(count=pl.len())
     by_root = (
         shown.join(run.posts.select("post_id", "root_id"), on="post_id", how="inner")
         .group_by("root_id")
@@ -119,6 +129,12 @@ def reception(run: Run) -> pl.DataFrame:
 def followers(run: Run) -> pl.DataFrame:
     """Return how many followers agents have: ``followers``, ``share`` of agents that have at least as many."""
     return _at_least(run.users.select("followers").collect()["followers"], "followers")
+
+
+def _warm_up(run: Run) -> int:
+    """Return the steps of warm-up, 0 for a run that did not get beyond it."""
+    steps = run.manifest.warmup_steps
+    return steps if steps < run.steps_done else 0
 
 
 def _at_least(values: pl.Series, name: str) -> pl.DataFrame:

@@ -107,6 +107,11 @@ class Manifest(BaseModel):
         return float(self.scenario.get("simulation", {}).get("step_minutes", 3.0))
 
     @property
+    def warmup_steps(self) -> int:
+        """First steps that figures and metrics leave out."""
+        return int(self.scenario.get("simulation", {}).get("warmup_steps", 0))
+
+    @property
     def start(self) -> datetime:
         """Simulated time at step 0."""
         text = self.scenario.get("simulation", {}).get("start", "2024-01-01T00:00:00Z")

@@ -139,3 +139,14 @@ def test_figure_data_by_hand(tmp_path):
         (n, (likes >= n).mean()) for n in sorted(set(likes))
     ]
     assert followers(run).to_dicts() == [{"followers": 1, "share": 1.0}]
+
+
+def test_warm_up_is_left_out_of_what_figures_show(tmp_path):
+    run = open_run(MadeUpRun(tmp_path / "run", steps=8).finish(report=False))
+    whole = activity(run)
+    run.manifest.scenario["simulation"]["warmup_steps"] = 5
+    later = activity(run)
+    assert later["hours"].min() == pytest.approx(5.5 * 3 / 60)
+    assert later.equals(whole.filter(pl.col("hours") > 5 * 3 / 60, pl.col("action").is_in(later["action"])))
+    run.manifest.scenario["simulation"]["warmup_steps"] = 8  # it never got beyond it
+    assert activity(run).equals(whole)
