@@ -10,7 +10,7 @@ import click
 import polars as pl
 
 from oasis.runs.cascades import cascade_curve, compare_with_real
-from oasis.runs.inspection import AgentStep, agent_step
+from oasis.runs.inspection import AgentStep, activations, agent_step
 from oasis.runs.reading import Run, open_run
 from oasis.runs.summary import Summary, summarise
 from oasis.runs.text_table import one_line, text_table
@@ -20,8 +20,15 @@ __all__ = ["inspect"]
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--agent", type=int, metavar="ID", help="What this agent saw and did; needs --step.")
-@click.option("--step", type=int, metavar="K", help="The step to look at; needs --agent.")
+@click.option(
+    "--agent",
+    type=int,
+    metavar="ID",
+    help="The steps in which this agent acted; with --step, what it saw and did then.",
+)
+@click.option(
+    "--step", type=int, metavar="K", help="Who acted in this step; with --agent, what that agent saw and did."
+)
 @click.option("--cascade", type=int, metavar="POST", help="The growth of this post's cascade, step by step.")
 @click.option(
     "--real",
@@ -38,16 +45,18 @@ def inspect(
 
     RUN may be finished, in progress, stopped or killed. Names of accounts are not shown.
     """
-    if (agent is None) != (step is None):
-        raise click.UsageError("--agent and --step go together: --agent ID --step K")
     if real is not None and cascade is None:
         raise click.UsageError("--real needs --cascade POST")
-    if agent is not None and cascade is not None:
+    if (agent is not None or step is not None) and cascade is not None:
         raise click.UsageError("give --agent and --step, or --cascade, not both")
     opened = open_run(run)
     if agent is not None and step is not None:
         seen = agent_step(opened, agent, step)
         click.echo(_json(seen.to_dict()) if as_json else _agent_text(seen))
+    elif agent is not None or step is not None:
+        acted = activations(opened, agent, step)
+        rows = {"activations": acted.to_dicts()}
+        click.echo(_json(rows) if as_json else _heading(opened) + "\n" + _activations_text(acted))
     elif cascade is not None:
         curve = cascade_curve(opened, cascade)
         if real is not None:
@@ -104,10 +113,24 @@ def _summary_text(summary: Summary) -> str:
     lines += ["", "actions of agents", text_table(summary.actions) if summary.actions.height else "none"]
     if summary.outside.height:
         lines += ["", "from outside", text_table(summary.outside, ["action", "outcome", "count"])]
-    if summary.cascades.height:
+    spread = summary.cascades.filter(pl.col("size") > 1)
+    if summary.cascades.height and not spread.height:
+        lines += ["", "no post was reposted"]
+    elif spread.height:
         shown = ["root_id", "author_id", "step", "size", "depth", "max_breadth", "virality", "quotes", "content"]
-        lines += ["", "largest cascades", text_table(summary.cascades, shown, width=60)]
+        lines += ["", "largest cascades", text_table(spread, shown, width=60)]
     return "\n".join(lines)
+
+
+_LISTED = 100  # activations on a screen
+
+
+def _activations_text(acted: pl.DataFrame) -> str:
+    if not acted.height:
+        return "nobody acted"
+    more = acted.height - _LISTED
+    rest = f"\n... and {more:,} more; --json lists all" if more > 0 else ""
+    return text_table(acted.head(_LISTED), width=100) + rest
 
 
 def _agent_text(seen: AgentStep) -> str:

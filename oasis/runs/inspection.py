@@ -1,4 +1,4 @@
-"""Look at one agent at one step: the feed it saw and what it then did."""
+"""Look at agents: who acted when, and one agent at one step: the feed it saw and what it then did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oasis.runs.handles import NAME_COLUMNS, without_mentions, without_names
 from oasis.runs.reading import Run
 from oasis.runs.summary import with_content
 
-__all__ = ["AgentStep", "agent_step"]
+__all__ = ["AgentStep", "activations", "agent_step"]
 
 _NEARBY = 10
 
@@ -70,10 +70,8 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
     actions = run.events.filter(now).with_columns(without_names()).sort("seq").collect()
     agent = run.users.filter(mine).collect()
     if not agent.height and not actions.height:
-        last = run.users.select(pl.len()).collect().item() - 1
-        raise InputError(f"--agent {agent_id}: no such agent; this run has agents 0 to {last}")
-    if not 1 <= step <= run.steps_done:
-        raise InputError(f"--step {step}: this run has done steps 1 to {run.steps_done}")
+        _check_agent(run, agent_id)
+    _check_step(run, step)
     if not actions.height:
         raise InputError(f"agent {agent_id} was not active at step {step}; {_active_steps(run, agent_id, step)}")
     shown = run.impressions.filter(now).sort("turn", "position").collect()
@@ -96,6 +94,53 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
         _masked(actions.drop("step", "agent_id", "arg_id")),
         _masked(calls.drop("step", "agent_id", "options", "logprobs")),
     )
+
+
+def activations(run: Run, agent_id: int | None = None, step: int | None = None) -> pl.DataFrame:
+    """Return who acted in a step, or the steps in which an agent acted.
+
+    Returns
+    -------
+    polars.DataFrame
+        A row per activation, by step and agent: ``step``, ``agent_id``, ``policy``, ``shown`` (posts, null where not
+        kept), ``actions`` (in their order; with the outcome of those that were not accepted).
+
+    Raises
+    ------
+    InputError
+        If the agent or step is not there.
+    """
+    chosen = pl.col("agent_id") >= 0
+    if agent_id is not None:
+        _check_agent(run, agent_id)
+        chosen &= pl.col("agent_id") == agent_id
+    if step is not None:
+        _check_step(run, step)
+        chosen &= pl.col("step") == step
+    action, outcome = pl.col("action").cast(pl.String), pl.col("outcome").cast(pl.String)
+    refused = pl.when(outcome != "accepted").then(pl.format(" ({})", outcome)).otherwise(pl.lit(""))
+    acted = (
+        run.events.filter(chosen)
+        .sort("step", "agent_id", "seq")
+        .group_by("step", "agent_id", maintain_order=True)
+        .agg(pl.col("policy").first().cast(pl.String), actions=(action + refused).str.join(", "))
+    )
+    shown = run.impressions.filter(chosen).group_by("step", "agent_id").agg(shown=pl.len())
+    table = acted.join(shown, on=["step", "agent_id"], how="left", maintain_order="left").collect()
+    if run.manifest.scenario.get("output", {}).get("impressions", "all") == "all":
+        table = table.with_columns(pl.col("shown").fill_null(0))
+    return table.select("step", "agent_id", "policy", "shown", "actions")
+
+
+def _check_agent(run: Run, agent_id: int) -> None:
+    count = run.users.select(pl.len()).collect().item()
+    if not 0 <= agent_id < count:
+        raise InputError(f"--agent {agent_id}: no such agent; this run has agents 0 to {count - 1}")
+
+
+def _check_step(run: Run, step: int) -> None:
+    if not 1 <= step <= run.steps_done:
+        raise InputError(f"--step {step}: this run has done steps 1 to {run.steps_done}")
 
 
 def _masked(frame: pl.DataFrame) -> pl.DataFrame:

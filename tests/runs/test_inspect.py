@@ -107,14 +107,33 @@ def test_the_feed_an_agent_saw_and_what_it_did(path):
     assert "what it then did" in text
 
 
+def test_who_acted_when(path):
+    events = open_run(path).events.filter(pl.col("agent_id") >= 0).collect()
+    shown = open_run(path).impressions.collect()
+    for arguments, here in (
+        (("--step", 2), pl.col("step") == 2),
+        (("--agent", 3), pl.col("agent_id") == 3),
+    ):
+        code, text = call(path, *arguments, "--json")
+        acted = json.loads(text)["activations"]
+        wanted = events.filter(here).select("step", "agent_id").unique().sort("step", "agent_id")
+        assert code == 0
+        assert [(row["step"], row["agent_id"]) for row in acted] == wanted.rows()
+        assert sum(row["shown"] for row in acted) == shown.filter(here).height
+        done = events.filter(here).height
+        assert sum(row["actions"].count(",") + 1 for row in acted) == done
+        assert "shown" in call(path, *arguments)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--agent", 99, "--step", 1), "agents 0 to 11"),
         (("--agent", 1, "--step", 7), "steps 1 to 6"),
         (("--agent", 1, "--step", 0), "steps 1 to 6"),
-        (("--agent", 1), "go together"),
-        (("--step", 1), "go together"),
+        (("--agent", 12), "agents 0 to 11"),
+        (("--step", 7), "steps 1 to 6"),
+        (("--cascade", 1, "--step", 1), "not both"),
         (("--cascade", 1, "--agent", 1, "--step", 1), "not both"),
         (("--real", "x.csv"), "--real needs --cascade"),
         (("--cascade", 9999), "no post 9999"),
