@@ -24,11 +24,9 @@ __all__ = ["inspect"]
     "--agent",
     type=int,
     metavar="ID",
-    help="The steps in which this agent acted; with --step, what it saw and did then.",
+    help="When this agent acted; with --step, what it saw and did.",
 )
-@click.option(
-    "--step", type=int, metavar="K", help="Who acted in this step; with --agent, what that agent saw and did."
-)
+@click.option("--step", type=int, metavar="K", help="Who acted in this step.")
 @click.option("--cascade", type=int, metavar="POST", help="The growth of this post's cascade, step by step.")
 @click.option(
     "--real",
@@ -55,8 +53,8 @@ def inspect(
         click.echo(_json(seen.to_dict()) if as_json else _agent_text(seen))
     elif agent is not None or step is not None:
         acted = activations(opened, agent, step)
-        rows = {"activations": acted.to_dicts()}
-        click.echo(_json(rows) if as_json else _heading(opened) + "\n" + _activations_text(acted))
+        listed = {"activations": acted.to_dicts()}
+        click.echo(_json(listed) if as_json else _heading(opened) + "\n" + _activations_text(acted))
     elif cascade is not None:
         curve = cascade_curve(opened, cascade)
         if real is not None:
