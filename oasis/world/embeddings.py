@@ -76,6 +76,17 @@ class EmbeddingPool:
         self._row_of[text_ids] = np.arange(start, end, dtype=np.int32)
         self._rows = end
 
+    @property
+    def matrix(self) -> I8:
+        """All vectors, in the order of their rows; a view until the next text is embedded."""
+        return self._vectors[: self._rows]
+
+    def rows(self, text_ids: npt.NDArray[np.integer]) -> I32:
+        """Return the row of each text in `matrix`, -1 for -1, in the shape given. Missing texts are embedded first."""
+        ids = np.asarray(text_ids)
+        self.ensure(ids)
+        return np.where(ids >= 0, self._row_of[ids], np.int32(-1))
+
     def vectors(self, text_ids: npt.NDArray[np.integer]) -> I8:
         """Return int8 vectors, shape (n, dimensions); zeros for -1. Texts without a vector are embedded first."""
         self.ensure(text_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from oasis.kernels.interests import add_up
 from oasis.world.world import World
 
 __all__ = ["interest_vectors"]
@@ -20,17 +21,11 @@ def interest_vectors(world: World, agents: npt.NDArray[np.integer]) -> npt.NDArr
     integers and scaled back so that its largest component is 127 in absolute value (integer division,
     rounding half up). Agents with an empty bio and no engagement have the zero vector.
     """
-    pool = world.embeddings
+    pool, posts = world.embeddings, world.posts["text"]
     agents = np.asarray(agents)
-    total = pool.vectors(world.users["bio"][agents]).astype(np.int32) * BIO_WEIGHT
     engaged = world.engaged.get(agents)
-    row, column = np.nonzero(engaged >= 0)
-    if len(row):
-        texts = world.posts["text"][engaged[row, column]]
-        distinct, inverse = np.unique(texts, return_inverse=True)
-        vectors = pool.vectors(distinct)
-        for slot in range(engaged.shape[1]):  # one post per agent at a time: no repeated rows in an addition
-            mine = column == slot
-            total[row[mine]] += vectors[inverse[mine]]
-    largest = np.abs(total).max(axis=1, initial=1)[:, None]
-    return ((254 * total + largest) // (2 * largest)).astype(np.int8)
+    texts = np.where(engaged >= 0, posts[engaged], -1) if len(posts) else np.full_like(engaged, -1)
+    bio, rows = pool.rows(world.users["bio"][agents]), pool.rows(texts)
+    out = np.empty((len(agents), pool.dimensions), np.int8)
+    add_up(pool.matrix, bio, rows, BIO_WEIGHT, out)
+    return out

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.kernels import feeds, rank, tokens
+from oasis.kernels import feeds, interests, rank, tokens
 from oasis.randomness import Draws
 
 NONE = np.empty(0, np.int32)
@@ -50,6 +50,19 @@ def test_pool_tokens_is_exact_in_any_order() -> None:
     turned = np.zeros((1, 16))
     tokens.pool_tokens(table, ids[100:300][::-1].copy(), np.array([0, 200]), turned)
     assert np.array_equal(turned[0], out[3])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_interests_are_exact(seed: int) -> None:
+    vectors = (below("vectors", 255, 40 * 24, seed) - 127).reshape(40, 24).astype(np.int8)
+    bio = (below("bio", 41, 60, seed) - 1).astype(np.int32)
+    engaged = (below("engaged", 44, 600, seed) - 4).clip(-1).reshape(60, 10).astype(np.int32)
+    engaged[:5], bio[:3] = -1, -1
+    out = np.empty((60, 24), np.int8)
+    interests.add_up(vectors, bio, engaged, 2, out)
+    assert np.array_equal(out, interests.add_up_numpy(vectors, bio, engaged, 2))
+    assert not out[:3].any()
+    assert np.abs(out[5:].astype(int)).max(axis=1).min() == 127
 
 
 @settings(max_examples=40, deadline=None)
