@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import shlex
@@ -23,6 +24,9 @@ from oasis.simulation.intervention_kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+LINKED = {
+    ("oasis", name) for name in ("agents", "platforms", "recsys", "experiments")
+}  # symlinks
 COMMAND_PAGE = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/build_commands.py")))
 
 
@@ -120,3 +124,14 @@ def _keys(annotation: object) -> list[str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return list(annotation.model_fields)
     return [key for inner in get_args(annotation) for key in _keys(inner)]
+
+
+def test_the_architecture_names_every_module_with_its_first_line() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    for package in ("oasis", "agents", "platforms", "recsys"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.name == "__init__.py" or path.relative_to(ROOT).parts[:2] in LINKED:
+                continue
+            first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0].rstrip(".")
+            row = f"| `{path.stem}` | {first.replace('``', '`')} |"
+            assert row in page, f"{path.relative_to(ROOT)}: ARCHITECTURE.md lacks the row: {row}"
