@@ -137,7 +137,8 @@ def _agent_text(seen: AgentStep) -> str:
     lines += [f"{name.replace('_', ' '):<14}  {one_line(str(value), 100)}" for name, value in about.items()]
     lines += ["", "what it was shown"]
     if seen.feed.height:
-        lines.append(text_table(seen.feed))
+        posts_only = seen.feed["message_id"].is_null().all()
+        lines.append(text_table(seen.feed.drop("message_id") if posts_only else seen.feed))
     else:
         lines.append("nothing" if seen.feed_kept else "not kept: see [output] impressions in the run's scenario")
     lines += ["", "what it then did", text_table(seen.actions)]

@@ -26,7 +26,8 @@ class AgentStep:
     agent : dict
         Its row of ``users`` without username and name.
     feed : polars.DataFrame
-        ``turn``, ``position``, ``post_id``, ``author_id``, ``source``, ``score``, ``content``.
+        ``turn``, ``position``, ``post_id``, ``message_id`` (of a group), ``author_id``, ``source``, ``score``,
+        ``content``.
     feed_kept : bool
         Whether the run kept what was shown to this agent.
     actions : polars.DataFrame
@@ -83,13 +84,15 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
         maintain_order="left",
     )
     feed = with_content(run, feed, "post_id").with_columns(pl.col("source").cast(pl.String))
+    feed = feed.join(_messages(run, shown["message_id"]), on="message_id", how="left", maintain_order="left")
+    feed = feed.with_columns(pl.coalesce("author_id", "sender"), pl.coalesce("content", "message"))
     kept = run.manifest.scenario.get("output", {}).get("impressions", "all")
     calls = run.llm_calls.filter(now).sort("turn", "attempt").collect()
     return AgentStep(
         agent_id,
         step,
         (_masked(agent.drop(NAME_COLUMNS)).to_dicts() or [{"agent_id": agent_id}])[0],
-        feed.select("turn", "position", "post_id", "author_id", "source", "score", "content"),
+        feed.select("turn", "position", "post_id", "message_id", "author_id", "source", "score", "content"),
         kept == "all" or bool(shown.height),
         _masked(actions.drop("step", "agent_id", "arg_id")),
         _masked(calls.drop("step", "agent_id", "options", "logprobs")),
@@ -102,8 +105,8 @@ def activations(run: Run, agent_id: int | None = None, step: int | None = None) 
     Returns
     -------
     polars.DataFrame
-        A row per activation, by step and agent: ``step``, ``agent_id``, ``policy``, ``shown`` (posts, null where not
-        kept), ``actions`` (in their order; with the outcome of those that were not accepted).
+        A row per activation, by step and agent: ``step``, ``agent_id``, ``policy``, ``shown`` (posts and group
+        messages, null where not kept), ``actions`` (in their order; with the outcome of those that were not accepted).
 
     Raises
     ------
@@ -130,6 +133,21 @@ def activations(run: Run, agent_id: int | None = None, step: int | None = None) 
     if run.manifest.scenario.get("output", {}).get("impressions", "all") == "all":
         table = table.with_columns(pl.col("shown").fill_null(0))
     return table.select("step", "agent_id", "policy", "shown", "actions")
+
+
+def _messages(run: Run, ids: pl.Series) -> pl.DataFrame:
+    """Return ``message_id``, ``sender`` and ``message`` (no mentions) of group messages, which only events hold."""
+    sent = pl.col("action").cast(pl.String) == "send_to_group"
+    accepted = pl.col("outcome").cast(pl.String) == "accepted"
+    outside = pl.col("agent_id") < 0  # then the content is JSON
+    arguments = pl.when(outside).then("content")
+    sender = pl.when(outside).then(arguments.str.json_path_match("$.agent").cast(pl.Int32)).otherwise("agent_id")
+    text = pl.when(outside).then(arguments.str.json_path_match("$.text")).otherwise("content")
+    return (
+        run.events.filter(sent & accepted & pl.col("created_id").is_in(ids.drop_nulls().unique().to_list()))
+        .select(message_id="created_id", sender=sender, message=without_mentions(text))
+        .collect()
+    )
 
 
 def _check_agent(run: Run, agent_id: int) -> None:

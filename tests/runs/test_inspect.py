@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from oasis import Scenario, Simulation
 from oasis.cli.inspect import inspect
 from oasis.errors import OasisError
 from oasis.runs import open_run
@@ -105,6 +106,30 @@ def test_the_feed_an_agent_saw_and_what_it_did(path):
     code, text = call(path, "--agent", 3, "--step", 2)
     assert "what it was shown" in text
     assert "what it then did" in text
+
+
+def test_group_messages_that_were_heard(tmp_path):
+    rows = [
+        {"step": 1, "agent_id": 0, "action": "create_group", "content": "friends"},
+        {"step": 2, "agent_id": 0, "action": "send_to_group", "target_id": 0, "content": "hello @all"},
+        {"step": 3, "agent_id": 0, "action": "listen_from_group", "target_id": 0},
+    ]
+    values = {
+        "simulation": {"steps": 3},
+        "population": {"agents": 3, "mean_active": 1.0, "history": 1},
+        "recsys": {"kind": "random"},
+        "platform": {"actions": ["create_group", "send_to_group", "listen_from_group"]},
+        "policies": [{"kind": "scripted", "parameters": {"actions": rows}}],
+        "interventions": [{"step": 3, "kind": "send_to_group", "agents": [0], "group": 0, "content": 'from "outside"'}],
+        "output": {"report": False},
+    }
+    Simulation(Scenario.from_dict(values), tmp_path / "run").run_sync()
+    feed = json.loads(call(tmp_path / "run", "--agent", 0, "--step", 3, "--json")[1])["feed"]
+    heard = [(row["message_id"], row["author_id"], row["content"]) for row in feed if row["source"] == "group"]
+    assert heard == [(0, 0, "hello @…"), (1, 0, 'from "outside"')]
+    assert all(row["message_id"] is None for row in feed if row["source"] != "group")
+    assert "hello" in call(tmp_path / "run", "--agent", 0, "--step", 3)[1]
+    assert "message id" not in call(tmp_path / "run", "--agent", 0, "--step", 2)[1]
 
 
 def test_who_acted_when(path):
