@@ -112,7 +112,7 @@ def _check_named_agents(world: World, scenario: Scenario, policies: Sequence[Pol
 
 def _swaps_to_embeddings(scenario: Scenario) -> bool:
     """Return whether a later recommender needs embeddings; names that nothing has are refused elsewhere."""
-    names = {entry.arguments.get("recommender") for entry in scenario.interventions if entry.kind == "swap_recommender"}
+    names = [entry.arguments.get("recommender") for entry in scenario.interventions if entry.kind == "swap_recommender"]
     return any(load("recommenders", name).needs_embeddings for name in available("recommenders") if name in names)
 
 

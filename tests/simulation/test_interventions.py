@@ -399,6 +399,14 @@ def test_swaps_between_recommenders(kind: str) -> None:
         assert shown(other, [{"step": 1, "kind": "swap_recommender", "recommender": kind}]) == wanted
 
 
+def test_a_swap_to_what_is_no_name() -> None:
+    entries = [{"step": 1, "kind": "swap_recommender", "recommender": ["interest"]}]
+    nothing = [{"kind": "scripted", "parameters": {"actions": [{"step": 1, "agent_id": 0, "action": "do_nothing"}]}}]
+    values = scenario(entries).to_dict() | {"policies": nothing}  # nobody needs embeddings, but for the swap perhaps
+    with pytest.raises(ScenarioError, match="recommender: should be a valid string"):
+        Simulation(Scenario.from_dict(values))
+
+
 def test_swaps_in_a_row() -> None:
     order = [name for pair in product(available("recommenders"), repeat=2) for name in pair]
     entries = [{"step": i + 1, "kind": "swap_recommender", "recommender": name} for i, name in enumerate(order)]
