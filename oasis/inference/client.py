@@ -24,7 +24,7 @@ __all__ = ["Client", "Journal", "KeepPrompt", "Usage"]
 Journal = Callable[[Mapping[str, Any]], None]
 """Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
 KeepPrompt = Callable[[int], bool]
-"""``sample`` keeps one prompt in this many, by its hash (assumed: enough to read, small beside the answers)."""
+"""Called with an agent's id: whether the rows of its attempts keep their prompts."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
 CANCELLED = "cancelled: the step was given up while this was asked"
 LONGEST_RETRY_AFTER_S = 30.0

@@ -5,8 +5,8 @@ Chiu and Jain 1989, RFC 5681): a server that refuses, times out, or takes more t
 requests at once, so one with a single slot is not sent more than it can answer in time.
 A circuit opens after `FAILURES_TO_OPEN` failures without a success between them (`UNREACHED_TO_OPEN` at an address
 that never spoke), is probed with one request at a time after a cool-down that doubles, and closes on a success
-(the circuit breaker of Nygard, *Release It!*, 2007). Failures of requests that were sent before the last success are
-those of the requests, not of the endpoint: it has answered since.
+(the circuit breaker of Nygard, *Release It!*, 2007). Failures of requests that were sent before it last spoke (an
+answer, or a refusal) are those of the requests, not of the endpoint.
 
 An endpoint is dead when its key, address or model is wrong; when it has never answered, two probes failed too and
 nothing that was asked is still in work; or when for as long as a request may take it answered none of so many requests
@@ -68,7 +68,7 @@ class Endpoint:
     lost: int = 0
     failures: int = 0
     failing_since: float = 0.0
-    last_success: float = float("-inf")
+    last_spoke: float = float("-inf")
     last_quick: float = float("-inf")
     probes_failed: int = 0
     opened: bool = False
@@ -97,8 +97,9 @@ class Endpoint:
         rate = (self.lost + 1) / (self.lost + self.won + 2)
         return max(FAILURES_TO_OPEN, math.ceil(math.log(CHANCE) / math.log(rate)))
 
-    def spoke(self) -> None:
+    def spoke(self, now: float) -> None:
         """Take note that it is there: failures until now were those of single requests."""
+        self.last_spoke = now
         self.opened = self.probing = False
         self.lost += self.failures
         self.failures = 0
@@ -171,10 +172,9 @@ class EndpointPool:
         now = self._clock()
         endpoint.in_flight -= 1
         endpoint.reached = endpoint.answered = True
-        endpoint.spoke()
+        endpoint.spoke(now)
         endpoint.won += 1
         endpoint.probes_failed = 0
-        endpoint.last_success = now
         if now - sent.at > SLOW_SHARE * self._timeout_s:
             endpoint.shrink(sent, now)
         elif now - sent.at < 0.5 * SLOW_SHARE * self._timeout_s:
@@ -194,7 +194,7 @@ class EndpointPool:
         if error.kind == "denied" and not endpoint.answered:
             endpoint.dead = True
         elif error.kind in ("overloaded", "malformed", "refused"):
-            endpoint.spoke()
+            endpoint.spoke(now)
         else:
             self._count_failure(endpoint, sent.at, now)
         self._wake()
@@ -220,7 +220,7 @@ class EndpointPool:
         return "no inference endpoint is alive:\n" + "\n".join(lines)
 
     def _count_failure(self, endpoint: Endpoint, started: float, now: float) -> None:
-        if started < endpoint.last_success:
+        if started < endpoint.last_spoke:
             endpoint.lost += 1
             return
         if endpoint.failures == 0:

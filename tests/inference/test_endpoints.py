@@ -106,3 +106,14 @@ async def test_one_that_hangs_from_the_start_is_given_up_at_the_time_out() -> No
     drive.now += 10.0
     drive.fail("timeout", *sent)
     assert drive.endpoint.dead
+
+
+async def test_one_that_refused_meanwhile_has_not_been_silent() -> None:
+    drive = Drive()
+    sent = await drive.send(16)
+    drive.now += 9.9
+    drive.fail("overloaded", sent[0])
+    drive.now += 0.1
+    drive.fail("timeout", *sent[1:])  # all sent before it spoke
+    assert not drive.endpoint.dead
+    assert not drive.endpoint.opened
