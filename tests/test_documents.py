@@ -24,9 +24,7 @@ from oasis.simulation.intervention_kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
-LINKED = {
-    ("oasis", name) for name in ("agents", "platforms", "recsys", "experiments")
-}  # symlinks
+LINKED = {("oasis", name) for name in ("agents", "platforms", "recsys", "experiments")}  # symlinks
 COMMAND_PAGE = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/build_commands.py")))
 
 
