@@ -436,7 +436,7 @@ class Question:
     Raises
     ------
     InputError
-        For an empty text, a scale that is none, or options that are fewer than two or not distinct.
+        For an empty text, a scale that is none, or options that are fewer than two, blank or not distinct.
     """
 
     question_id: str
@@ -448,7 +448,7 @@ class Question:
         """Normalise texts as those of the world, so that they fit into prompts and files."""
         object.__setattr__(self, "text", normalise_one(self.text))
         if self.options is not None:
-            object.__setattr__(self, "options", tuple(normalise_one(option) for option in self.options))
+            object.__setattr__(self, "options", tuple(normalise_one(option).strip() for option in self.options))
         if not self.text.strip():
             raise InputError("a question needs a text")
         if self.scale is not None and self.options is not None:
@@ -457,8 +457,10 @@ class Question:
             len(self.scale) == 2 and -math.inf < self.scale[0] < self.scale[1] < math.inf
         ):
             raise InputError(f"a question's scale is (low, high), finite and low below high, got {self.scale}")
-        if self.options is not None and (len(self.options) < 2 or len(set(self.options)) < len(self.options)):
-            raise InputError(f"a question's options are two or more, each another, got {self.options}")
+        if self.options is not None and (
+            len(self.options) < 2 or len(set(self.options)) < len(self.options) or "" in self.options
+        ):
+            raise InputError(f"a question's options are two or more, each another and none empty, got {self.options}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from pathlib import Path
 
 import click
@@ -38,14 +37,6 @@ def interview(
 
     The run itself stays as it is; answers are printed and kept beside its files in interviews_afterwards.parquet.
     """
-    if scale and options:
-        raise click.UsageError("give --scale or --option, not both")
-    if options and (len(options) == 1 or len(set(options)) < len(options) or not all(map(str.strip, options))):
-        raise click.UsageError("give --option at least twice, each with another answer")
-    if scale and not -math.inf < scale[0] < scale[1] < math.inf:
-        raise click.UsageError(f"--scale: LOW must be below HIGH, both finite, got {scale[0]:g} {scale[1]:g}")
-    if not question.strip():
-        raise click.UsageError("the question is empty")
     asked = Question("afterwards", question, scale, options or None)
     answers = asyncio.run(interview_run(run, list(agents), asked, endpoint, model))
     for row in answers.to_pylist():
@@ -53,8 +44,8 @@ def interview(
             click.echo(json.dumps(row))
             continue
         value = "" if row["value"] is None else f"{row['value']:g}"
-        if options and row["value"] is not None:
-            value = (asked.options or options)[int(row["value"])]
+        if asked.options and row["value"] is not None:
+            value = asked.options[int(row["value"])]
         text = row["text"] or ""
         shown = " ".join(part for part in (value, text if text != value else "") if part)
         click.echo(f"agent {row['agent_id']} ({row['policy']}): {shown or row['outcome']}")

@@ -13,6 +13,7 @@ import click
 
 from oasis.cli.progress import RunProgress
 from oasis.errors import OasisError, ScenarioError
+from oasis.runs import open_run
 from oasis.runs.directory import check_absent
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
@@ -145,3 +146,5 @@ def report(summary: RunSummary, out: Path, begun: float, as_json: bool) -> None:
         click.echo(f"state hash  {summary.state_hash}")
     if (out / "report.html").exists():
         click.echo(f"look at     {out}/report.html  {out}/figures/overview.png")
+    elif summary.status == "done" and (message := open_run(out).manifest.message):
+        click.echo(f"note        {message}")

@@ -199,7 +199,14 @@ class Recorder:
             if report:
                 from oasis.runs.report import write_report  # matplotlib takes half a second to load
 
-                write_report(path, top_cascades, self.directory.manifest)
+                try:
+                    write_report(path, top_cascades, self.directory.manifest)
+                except (OSError, pa.ArrowException):
+                    raise
+                except Exception as error:  # a figure that cannot be drawn takes nothing from the tables
+                    said = self.directory.manifest.message
+                    failed = f"the report could not be written: {type(error).__name__}: {error}"
+                    self.directory.change(message=failed if said is None else f"{said}; {failed}")
             # Until the manifest says that the run has ended, what is in progress is what counts.
             manifest = self.directory.update(files=hash_files(path, _TRANSIENT))
             shutil.rmtree(path / CURRENT)

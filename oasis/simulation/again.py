@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count, takewhile
 from pathlib import Path
 
 from oasis.errors import FailureLimitError, ReplayError, RunDirectoryError, ScenarioError
@@ -55,18 +56,28 @@ class Resumption:
                     f"--set {override}: would change steps that are done; allowed when resuming: "
                     + ", ".join(f"{key}*" if key.endswith(".") else key for key in _MAY_CHANGE)
                 )
-        self._part = self.directory.with_name(f".{self.directory.name}.resuming")
+        self._killed = self._attempts()
+        self._part = self._attempt(len(self._killed) + 1)
         self.steps_done = run.steps_done
         rows = recorded_answers(run)
-        if self._part.exists():  # an earlier attempt to resume was killed: what it was answered is not asked again
-            if (self._part / "manifest.json").exists():
-                rows += recorded_answers(open_run(self._part))
-            shutil.rmtree(self._part)
+        for attempt in map(open_run, self._killed):  # what they were answered is not asked again
+            if attempt.process_state == "alive":
+                raise RunDirectoryError(
+                    f"{self.directory}: another process resumes it; stop it, or wait for it"
+                )
+            rows += recorded_answers(attempt)
         self.simulation = Simulation(
             Scenario.from_dict(run.manifest.scenario).with_overrides(overrides),
             self._part,
             earlier=Earlier.to_resume(run, RecordedAnswers(rows, retry_after_step=run.steps_done)),
         )
+
+    def _attempt(self, number: int) -> Path:
+        return self.directory.with_name(f".{self.directory.name}.resuming-{number}")
+
+    def _attempts(self) -> list[Path]:
+        """Return the directories of attempts that were killed; they are kept until one has come to its end."""
+        return list(takewhile(Path.exists, map(self._attempt, count(1))))
 
     def commit(self) -> None:
         """Put the resumed run in the place of the old one, if it got at least as far; else remove it."""
@@ -79,7 +90,8 @@ class Resumption:
         shutil.rmtree(old, ignore_errors=True)
         self.directory.rename(old)
         self._part.rename(self.directory)
-        shutil.rmtree(old)
+        for done_with in (old, *self._killed):
+            shutil.rmtree(done_with)
 
 
 def replay(directory: str | Path, on_step: Callable[[int], None] | None = None) -> str:

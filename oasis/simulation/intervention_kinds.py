@@ -141,9 +141,6 @@ def _check_values(kind: Kind, arguments: dict[str, Any], where: str) -> None:
     for name in ("community", "parent", "seller"):
         if isinstance(arguments.get(name), int) and not 0 <= arguments[name] < 2**31:
             raise ScenarioError(f"{where}.{name}: must be its number, from 0, got {arguments[name]}")
-    options = [normalise_one(option).strip() for option in arguments.get("options") or ()]
-    if len(set(options)) != len(options) or "" in options:
-        raise ScenarioError(f"{where}.options: must be different and not empty, got {arguments['options']!r:.200}")
 
 
 def to_json(arguments: Mapping[str, Any]) -> str | None:

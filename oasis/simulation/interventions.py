@@ -131,19 +131,23 @@ def _last_time(entry: Intervention, last: int) -> int:
 
 
 def question_of(entry: Intervention, where: str) -> Question:
-    """Return the question of an interview entry."""
+    """Return the question of an interview entry.
+
+    Raises
+    ------
+    ScenarioError
+    """
     arguments = entry.arguments
     scale, options = arguments.get("scale"), arguments.get("options")
-    if scale is not None and options is not None:
-        raise ScenarioError(f"{where}: give scale or options, not both")
-    if scale is not None and not scale[0] < scale[1]:
-        raise ScenarioError(f"{where}.scale: must be [low, high] with low < high, got {scale!r}")
-    return Question(
-        arguments.get("question_id", where),
-        arguments["question"],
-        None if scale is None else (float(scale[0]), float(scale[1])),
-        None if options is None else tuple(options),
-    )
+    try:
+        return Question(
+            arguments.get("question_id", where),
+            arguments["question"],
+            None if scale is None else (float(scale[0]), float(scale[1])),
+            None if options is None else tuple(options),
+        )
+    except InputError as error:
+        raise ScenarioError(f"{where}: {error}") from None
 
 
 def schedule(

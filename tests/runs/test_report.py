@@ -150,3 +150,16 @@ def test_warm_up_is_left_out_of_what_figures_show(tmp_path):
     assert later.equals(whole.filter(pl.col("hours") > 5 * 3 / 60, pl.col("action").is_in(later["action"])))
     run.manifest.scenario["simulation"]["warmup_steps"] = 8  # it never got beyond it
     assert activity(run).equals(whole)
+
+
+def test_a_report_that_cannot_be_drawn_takes_nothing_from_the_run(tmp_path, monkeypatch):
+    import oasis.runs.report as module
+
+    def fails(*arguments):
+        raise ValueError("no such font")
+
+    monkeypatch.setattr(module, "write_report", fails)
+    path = MadeUpRun(tmp_path / "run", steps=4).finish()
+    manifest = open_run(path).manifest
+    assert (manifest.status, manifest.steps_done) == ("done", 4)
+    assert manifest.message == "the report could not be written: ValueError: no such font"

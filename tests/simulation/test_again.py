@@ -145,6 +145,35 @@ def test_a_killed_run_goes_on(kill_after: int, tmp_path: Path) -> None:
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
 
 
+def test_a_resume_that_is_killed_loses_no_answer(tmp_path: Path) -> None:
+    with StubServer() as server:
+        whole = Simulation(asking(server.url), tmp_path / "whole").run_sync()
+        asked = len(server.requests)
+    with StubServer() as server:
+        stop_after(2, Simulation(asking(server.url), tmp_path / "run"))
+        before = len(server.requests)
+    for _ in range(2):  # each gets a little further, and dies
+        with StubServer(delay_s=0.1) as server:
+            code = (
+                "import sys; from oasis.simulation.again import Resumption\n"
+                "Resumption(sys.argv[1], [sys.argv[2]]).simulation.run_sync()"
+            )
+            change = f'llm.endpoints=["{server.url}"]'
+            process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run"), change], env=os.environ)
+            while len(server.requests) < 12 and process.poll() is None:
+                time.sleep(0.02)
+            with pytest.raises(RunDirectoryError, match="another process resumes it"):
+                Resumption(tmp_path / "run")
+            process.kill()
+            process.wait()
+            before += len(server.requests)
+    with StubServer() as server:
+        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        assert before + len(server.requests) <= asked + 2 * 4  # at most those in flight at each kill are repeated
+    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
+
+
 def test_injected_actions_are_repeated(tmp_path: Path) -> None:
     simulation = Simulation(scenario(), tmp_path / "run")
 
