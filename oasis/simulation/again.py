@@ -62,9 +62,7 @@ class Resumption:
         rows = recorded_answers(run)
         for attempt in map(open_run, self._killed):  # what they were answered is not asked again
             if attempt.process_state == "alive":
-                raise RunDirectoryError(
-                    f"{self.directory}: another process resumes it; stop it, or wait for it"
-                )
+                raise RunDirectoryError(f"{self.directory}: another process resumes it; stop it, or wait for it")
             rows += recorded_answers(attempt)
         self.simulation = Simulation(
             Scenario.from_dict(run.manifest.scenario).with_overrides(overrides),
