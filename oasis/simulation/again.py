@@ -48,6 +48,8 @@ class Resumption:
 
     def __init__(self, directory: str | Path, overrides: Sequence[str] = ()) -> None:
         self.directory = Path(directory)
+        if not self.directory.exists() and self._old.exists():  # killed between the two renames of `commit`
+            self._old.rename(self.directory)
         run = open_run(self.directory)
         _check(run)
         for override in overrides:
@@ -70,6 +72,10 @@ class Resumption:
             earlier=Earlier.to_resume(run, RecordedAnswers(rows, retry_after_step=run.steps_done)),
         )
 
+    @property
+    def _old(self) -> Path:
+        return self.directory.with_name(f".{self.directory.name}.old")
+
     def _attempt(self, number: int) -> Path:
         return self.directory.with_name(f".{self.directory.name}.resuming-{number}")
 
@@ -84,11 +90,10 @@ class Resumption:
             return
         if (self.directory / AFTERWARDS).exists():
             shutil.copy2(self.directory / AFTERWARDS, self._part / AFTERWARDS)
-        old = self.directory.with_name(f".{self.directory.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        self.directory.rename(old)
+        shutil.rmtree(self._old, ignore_errors=True)
+        self.directory.rename(self._old)
         self._part.rename(self.directory)
-        for done_with in (old, *self._killed):
+        for done_with in (self._old, *self._killed):
             shutil.rmtree(done_with)
 
 

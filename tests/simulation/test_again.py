@@ -174,6 +174,16 @@ def test_a_resume_that_is_killed_loses_no_answer(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
 
 
+def test_a_resume_killed_while_it_takes_the_old_ones_place(tmp_path: Path) -> None:
+    whole = Simulation(scenario(), tmp_path / "whole").run_sync()
+    stop_after(3, Simulation(scenario(), tmp_path / "run"))
+    Resumption(tmp_path / "run").simulation.run_sync()
+    (tmp_path / "run").rename(tmp_path / ".run.old")
+    resume(tmp_path / "run")
+    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
+
+
 def test_injected_actions_are_repeated(tmp_path: Path) -> None:
     simulation = Simulation(scenario(), tmp_path / "run")
 
