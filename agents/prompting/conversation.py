@@ -217,9 +217,7 @@ class Stage:
             (RowFlag.DISLIKED, "Disliked by you"),
             (RowFlag.REPOSTED, "Reposted by you"),
         ):
-            posts = [str(observations.feeds.post_ids[r]) for r in rows if observations.flags[r] & flag]
-            if posts:
-                lines.append(f"{words}: post {', '.join(posts)}.")
+            lines += _posts(words, [observations.feeds.post_ids[r] for r in rows if observations.flags[r] & flag])
         if _GROUP_ACTIONS & set(self._ctx.allowed):
             lines += self._groups(agent, shown)
         if Action.PURCHASE_PRODUCT in self._ctx.allowed:
@@ -232,11 +230,8 @@ class Stage:
         root = world.posts["root"][ids]
         vote = world.post_reactions.values(np.full(len(ids), agent, np.int32), root)
         own = (world.posts["author"][ids] == agent) | (world.posts["author"][root] == agent)
-        return [
-            f"{words}: post {', '.join(str(i) for i in ids[mask])}."
-            for words, mask in (("Written by you", own), ("Liked by you", vote > 0), ("Disliked by you", vote < 0))
-            if mask.any()
-        ]
+        about = (("Written by you", own), ("Liked by you", vote > 0), ("Disliked by you", vote < 0))
+        return [line for words, mask in about for line in _posts(words, ids[mask])]
 
     def _groups(self, agent: int, shown: Shown) -> list[str]:
         world = self._world
@@ -272,3 +267,8 @@ class Stage:
     def _text_limit(self, texts: int) -> int:
         room = self._limits.feed_tokens * CHARACTERS_PER_TOKEN // max(texts, 1)
         return min(self._limits.text, max(SHORTEST_TEXT, room))
+
+
+def _posts(words: str, ids: Sequence[int] | I32) -> list[str]:
+    """Return a line about posts, none where there are none."""
+    return [f"{words}: post {', '.join(str(i) for i in ids)}."] if len(ids) else []

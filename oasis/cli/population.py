@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from oasis.errors import ScenarioError
+from oasis.errors import PopulationError, ScenarioError
+from oasis.paths import check_absent
 from oasis.population import SOURCES, Population, describe, load_population, write_population
-from oasis.population.parquet import check_absent
 
 __all__ = ["population"]
 
@@ -34,7 +34,7 @@ def population() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Generate a population and write it as Parquet."""
-    check_absent(out)
+    check_absent(out, PopulationError)
     further = dict(_setting(setting) for setting in settings)
     for key in sorted(further.keys() & _OPTIONS):
         raise ScenarioError(f"--set {key}: is an option of its own; give --{key.replace('_', '-')}")
@@ -61,7 +61,7 @@ def import_(
     """Read a population from FILE and write it as Parquet."""
     if (file is None) == (path is None):
         raise click.UsageError("name one file, as FILE or as --path")
-    check_absent(out)
+    check_absent(out, PopulationError)
     found = load_population(source, file or path, activity_path=activity_path, mean_active=mean_active)
     _write(found, out, as_json)
 

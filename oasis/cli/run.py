@@ -14,7 +14,6 @@ import click
 from oasis.cli.progress import RunProgress
 from oasis.errors import OasisError, ScenarioError
 from oasis.runs import open_run
-from oasis.runs.directory import check_absent
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 
@@ -52,7 +51,6 @@ def run(
     if model is not None and not any(policy.kind == "llm" for policy in loaded.policies):
         raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
     out = out or Path("runs") / loaded.simulation.name
-    check_absent(out)
     begun = time.perf_counter()
     simulation = Simulation(loaded, out)
     _announce(simulation, out, endpoint)

@@ -6,7 +6,6 @@ Rows are counted from 0: the row of a user is its agent id.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,13 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oasis.errors import PopulationError, nearest
+from oasis.paths import check_absent
 from oasis.population.activity import HOURS
 from oasis.population.columns import activity_column, ids_column, keys_column, within
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
 from oasis.world.text import normalise
 
-__all__ = ["FOLLOWS", "POSTS", "USERS", "check_absent", "read_population", "write_population"]
+__all__ = ["FOLLOWS", "POSTS", "USERS", "read_population", "write_population"]
 
 _TEXT, _I32 = pa.large_string(), pa.int32()
 USERS = pa.schema(
@@ -67,7 +67,7 @@ def write_population(population: Population, folder: str | Path) -> None:
         If `folder` exists.
     """
     folder = Path(folder)
-    check_absent(folder)
+    check_absent(folder, PopulationError)
     p = population
     activity = pa.FixedSizeListArray.from_arrays(pa.array(p.activity.ravel()), HOURS)
     stance = pa.array(p.stance, pa.float32(), mask=np.isnan(p.stance))
@@ -93,23 +93,6 @@ def write_population(population: Population, folder: str | Path) -> None:
             written.rename(folder)
     except OSError as error:
         raise PopulationError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
-
-
-def check_absent(folder: Path) -> None:
-    """Refuse a folder that is there.
-
-    Raises
-    ------
-    PopulationError
-    """
-    try:
-        there = os.path.lexists(folder)
-        folder.exists()  # says what is wrong with a path that cannot be
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PopulationError(f"{folder}: cannot be made: {reason}; choose another --out") from None
-    if there:
-        raise PopulationError(f"{folder}: is there already; choose another --out, or remove it")
 
 
 def read_population(folder: str | Path, mean_active: float = 0.05) -> Population:

@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oasis.errors import RunDirectoryError, nearest
+from oasis.paths import check_absent
 from oasis.records import STEP_TABLES
 from oasis.runs.manifest import Manifest
 from oasis.runs.process import ProcessState, process_state, write_process
 from oasis.runs.provenance import code_revision, versions
 
-__all__ = ["CURRENT", "INITIAL", "WORLD_TABLES", "RunDirectory", "check_absent", "write_parquet"]
+__all__ = ["CURRENT", "INITIAL", "WORLD_TABLES", "RunDirectory", "write_parquet"]
 
 CURRENT = "current"
 """Folder of what is in progress: one Arrow IPC stream per table, and the marks of steps done."""
@@ -71,7 +72,7 @@ class RunDirectory:
             If `path` exists or cannot be made.
         """
         path = Path(path)
-        check_absent(path)
+        check_absent(path, RunDirectoryError)
         simulation = scenario["simulation"]
         manifest = Manifest(
             name=simulation["name"],
@@ -143,23 +144,6 @@ class RunDirectory:
     def mark_stopped(self, status: str, message: str) -> Manifest:
         """Note that the run ended before its last step ("stopped": can be resumed; "failed": by an error)."""
         return self.update(status=status, message=message, finished_at=_now())
-
-
-def check_absent(path: Path) -> None:
-    """Refuse a path where something is already, or that cannot be looked at.
-
-    Raises
-    ------
-    RunDirectoryError
-    """
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:  # a name too long, a folder that may not be entered, a NUL
-        reason = getattr(error, "strerror", None) or error
-        raise RunDirectoryError(f"{path}: cannot be made: {reason}; choose another --out") from None
-    raise RunDirectoryError(f"{path}: is there already; choose another --out, or remove it")
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -210,7 +210,7 @@ def _spread(curves: pl.DataFrame) -> bool:
 
 def _time_unit(hours: pl.Series) -> tuple[float, str]:
     """Return by what to multiply hours, and what they are then."""
-    longest: float = hours.max() or 0.0  # type: ignore[assignment]
+    longest = float(hours.to_numpy().max(initial=0.0))
     return (60.0, "minutes") if longest < _MINUTES_BELOW else (1.0, "hours")
 
 

@@ -108,7 +108,7 @@ class Manifest(BaseModel):
 
     @property
     def warmup_steps(self) -> int:
-        """First steps that figures and metrics leave out."""
+        """First steps, which figures leave out."""
         return int(self.scenario.get("simulation", {}).get("warmup_steps", 0))
 
     @property

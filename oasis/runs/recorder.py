@@ -187,7 +187,7 @@ class Recorder:
             If a file cannot be written.
         """
         path = self.directory.path
-        try:
+        with self.writing():
             self.close()
             self._convert_left()
             if tables is not None:
@@ -197,24 +197,26 @@ class Recorder:
             finished_at = datetime.now(UTC).isoformat(timespec="seconds")
             self.directory.change(status=status, steps_done=self._step, finished_at=finished_at, **fields)
             if report:
-                from oasis.runs.report import write_report  # matplotlib takes half a second to load
-
-                try:
-                    write_report(path, top_cascades, self.directory.manifest)
-                except (OSError, pa.ArrowException):
-                    raise
-                except Exception as error:  # a figure that cannot be drawn takes nothing from the tables
-                    said = self.directory.manifest.message
-                    failed = f"the report could not be written: {type(error).__name__}: {error}"
-                    self.directory.change(message=failed if said is None else f"{said}; {failed}")
+                self._report(top_cascades)
             # Until the manifest says that the run has ended, what is in progress is what counts.
             manifest = self.directory.update(files=hash_files(path, _TRANSIENT))
             shutil.rmtree(path / CURRENT)
             shutil.rmtree(path / INITIAL, ignore_errors=True)
             (path / PROCESS).unlink(missing_ok=True)
-            return manifest
-        except (OSError, pa.ArrowException) as error:
-            raise self._break(error) from error
+        return manifest
+
+    def _report(self, top_cascades: int) -> None:
+        """Write the report; one that cannot be drawn takes nothing from the run, and the manifest says why."""
+        from oasis.runs.report import write_report  # matplotlib takes half a second to load
+
+        try:
+            write_report(self.directory.path, top_cascades, self.directory.manifest)
+        except (OSError, pa.ArrowException):
+            raise
+        except Exception as error:
+            said = self.directory.manifest.message
+            failed = f"the report could not be written: {type(error).__name__}: {error}"
+            self.directory.change(message=failed if said is None else f"{said}; {failed}")
 
     def abandon(self, status: Status, **fields: Any) -> None:
         """Leave the run as a killed process would, with its end in the manifest where that can be written.

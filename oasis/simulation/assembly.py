@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,21 +94,26 @@ def assemble(
 
 def _build_policy(entry: PolicyConfig, number: int) -> Policy:
     policy_class = load("policies", entry.kind)
-    try:
+    with _naming(entry, number):
         policy: Policy = policy_class.from_parameters(entry.parameters)
+    return policy
+
+
+@contextmanager
+def _naming(entry: PolicyConfig, number: int) -> Iterator[None]:
+    """Say which ``[[policies]]`` entry an error is about."""
+    try:
+        yield
     except ScenarioError as error:
         raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
-    return policy
 
 
 def _check_named_agents(world: World, scenario: Scenario, policies: Sequence[Policy]) -> None:
     newcomers = any(entry.kind == "sign_up" for entry in scenario.interventions)
     for number, (entry, policy) in enumerate(zip(scenario.policies, policies, strict=True)):
         if isinstance(policy, ChecksAgents):
-            try:
+            with _naming(entry, number):
                 policy.check_agents(world.users["policy"], number, newcomers)
-            except ScenarioError as error:
-                raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
 
 
 def _swaps_to_embeddings(scenario: Scenario) -> bool:

@@ -88,9 +88,9 @@ def kind_of(entry: Intervention, where: str) -> Kind:
     kind = KINDS[entry.kind]
     arguments = entry.arguments
     allowed = kind.required | kind.optional
+    known = [*_options(kind.selections), *sorted(allowed), "step", "every", "until"]
     for key in arguments:
         if key not in allowed:
-            known = [*_options(kind.selections), *sorted(allowed), "step", "every", "until"]
             raise ScenarioError(
                 f"{where}.{key}: unknown key for {entry.kind}{nearest(key, known)}; allowed: {', '.join(known)}"
             )
@@ -105,7 +105,6 @@ def kind_of(entry: Intervention, where: str) -> Kind:
             raise ScenarioError(f"{where}: {entry.kind} needs {options}" + (", not both" if given else ""))
     for name in SELECTIONS:
         if getattr(entry, name) is not None and name not in _options(kind.selections):
-            known = [*_options(kind.selections), *sorted(allowed), "step", "every", "until"]
             raise ScenarioError(f"{where}.{name}: not for {entry.kind}; allowed: {', '.join(known)}")
     _check_values(kind, arguments, where)
     return kind

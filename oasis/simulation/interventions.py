@@ -17,7 +17,7 @@ from oasis.plugins import load
 from oasis.randomness import Draws
 from oasis.scenario import Intervention, Scenario
 from oasis.selection import Selection, check_selection, select
-from oasis.simulation.intervention_kinds import PLAIN_TARGETS, SELECTIONS, Kind, kind_of, to_json
+from oasis.simulation.intervention_kinds import KINDS, PLAIN_TARGETS, SELECTIONS, Kind, kind_of, to_json
 from oasis.world.tables import comments_frame, posts_frame, users_frame
 from oasis.world.text import normalise_one
 from oasis.world.world import World
@@ -163,7 +163,7 @@ def schedule(
         if not entry.happens_at(step):
             continue
         where = f"interventions.{number}"
-        kind = kind_of(entry, where)
+        kind = KINDS[entry.kind]  # checked when the run was built, or when it was injected
         chosen = {name: _chosen(entry, name, candidates, draws, where, stream[name]) for name in SELECTIONS}
         batches.append(_rows(entry, kind, chosen))
         if kind.action == Action.INTERVIEW and chosen["agents"] is not None:

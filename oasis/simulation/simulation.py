@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunStoppedError
+from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunDirectoryError, RunStoppedError
 from oasis.inference import build_client
 from oasis.interfaces import InferenceClient, Question
+from oasis.paths import check_absent
 from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory, world_tables
-from oasis.runs.directory import check_absent
 from oasis.runs.journal import Journal
 from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
@@ -100,7 +100,7 @@ class Simulation:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         if out is not None:
-            check_absent(Path(out))
+            check_absent(Path(out), RunDirectoryError)
         self.scenario = scenario
         self.out = None if out is None else Path(out)
         self._earlier = earlier or Earlier()

@@ -89,20 +89,13 @@ class EmbeddingPool:
 
     def vectors(self, text_ids: npt.NDArray[np.integer]) -> I8:
         """Return int8 vectors, shape (n, dimensions); zeros for -1. Texts without a vector are embedded first."""
-        self.ensure(text_ids)
-        return np.asarray(self._gather(text_ids, self._vectors))
+        rows = self.rows(text_ids)
+        return np.asarray(_take(self._vectors, rows))
 
     def norms(self, text_ids: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the Euclidean length of each int8 vector, 0 for -1."""
-        self.ensure(text_ids)
-        return np.asarray(self._gather(text_ids, self._norms))
-
-    def _gather(self, text_ids: npt.NDArray[np.integer], source: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
-        ids = np.asarray(text_ids)
-        out = np.zeros((len(ids), *source.shape[1:]), source.dtype)
-        there = ids >= 0
-        out[there] = source[self._row_of[ids[there]]]
-        return out
+        rows = self.rows(text_ids)
+        return np.asarray(_take(self._norms, rows))
 
     def _sized(self, needed: int) -> I32:
         used = len(self._row_of)
@@ -118,3 +111,11 @@ class EmbeddingPool:
             return np.empty(0, np.int32)
         self._row_of = self._sized(int(wanted.max()) + 1)
         return np.unique(wanted[self._row_of[wanted] < 0]).astype(np.int32)
+
+
+def _take(source: npt.NDArray, rows: I32) -> npt.NDArray:  # type: ignore[type-arg]
+    """Return rows of `source`, zeros for -1."""
+    out = np.zeros((len(rows), *source.shape[1:]), source.dtype)
+    there = rows >= 0
+    out[there] = source[rows[there]]
+    return out

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from oasis.errors import InputError, OasisError, nearest
-from oasis.runs.directory import check_absent
+from oasis.errors import InputError, OasisError, RunDirectoryError, nearest
+from oasis.paths import check_absent
 from oasis.runs.export.csv_files import export_csv
 from oasis.runs.export.graphml import export_graphml
 from oasis.runs.export.sqlite import export_sqlite
@@ -49,7 +49,7 @@ def export_run(run: Run, to: str, out: str | Path, handles: bool = False) -> Pat
     out = Path(out)
     if to not in FORMATS:
         raise InputError(f"--to {to}: unknown format{nearest(to, FORMATS)}; allowed: {', '.join(FORMATS)}")
-    check_absent(out)
+    check_absent(out, RunDirectoryError)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
