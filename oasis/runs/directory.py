@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ class RunDirectory:
             versions=versions(),
             code_revision=code_revision(),
             refused_rows=[dict(row) for row in refused_rows],
+            run_id=secrets.token_hex(16),
             started_at=_now(),
         )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")

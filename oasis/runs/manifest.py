@@ -12,7 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oasis.errors import RunDirectoryError
 
-__all__ = ["MANIFEST", "SCHEMA_VERSION", "Coverage", "Manifest", "Status", "Tokens", "write_atomically"]
+__all__ = [
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "Coverage",
+    "Manifest",
+    "Parent",
+    "Past",
+    "Status",
+    "Tokens",
+    "write_atomically",
+]
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -57,6 +67,37 @@ class Tokens(BaseModel):
     output: int = 0
 
 
+class Parent(BaseModel):
+    """Where a branch comes from.
+
+    Attributes
+    ----------
+    run_id, name, path : str
+        Of the parent; `path` is where it lay.
+    step : int
+        The last step that both share.
+    step_digest : str
+        Of that step, in both.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    run_id: str | None
+    name: str
+    path: str
+    step: int
+    step_digest: str
+
+
+class Past(BaseModel):
+    """Steps up to `last_step` were made with `scenario`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    last_step: int
+    scenario: dict[str, Any]
+
+
 class Manifest(BaseModel):
     """``manifest.json``. Fields may be added, never renamed; fields of later versions are kept as they are.
 
@@ -74,6 +115,14 @@ class Manifest(BaseModel):
         Rows of the population that were left out, each with its place and reason.
     injected : list of dict
         Interventions that came from Python while the run went on.
+    run_id : str or None
+        Random; by it branches know their parent, wherever it lies.
+    parent : Parent or None
+        The run that this one branched off.
+    past : list of Past
+        The scenarios of the steps before `scenario` took over: of a branch, those of its ancestors.
+    resumed : list of dict
+        Each time the run went on: after which step, when, what was changed or allowed to differ.
     message : str or None
         Why the run stopped or failed.
     started_at, finished_at : str or None
@@ -97,6 +146,10 @@ class Manifest(BaseModel):
     files: dict[str, str] = {}
     refused_rows: list[dict[str, Any]] = []
     injected: list[dict[str, Any]] = []
+    run_id: str | None = None
+    parent: Parent | None = None
+    past: list[Past] = []
+    resumed: list[dict[str, Any]] = []
     message: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
