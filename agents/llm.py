@@ -15,7 +15,7 @@ from oasis.agents.prompting.conversation import Conversation, Limits, Stage
 from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.survey import Form, Reading
-from oasis.agents.prompting.templates import render, rules
+from oasis.agents.prompting.templates import render, rules, sources
 from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
@@ -102,6 +102,10 @@ class LLM:
     def tables(self) -> Mapping[str, Store]:
         """Return the store ``memory``."""
         return {"memory": self._memory}
+
+    def prompt_templates(self) -> Mapping[str, str]:
+        """Return the templates in ``agents/prompts``."""
+        return sources()
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again."""

@@ -46,6 +46,7 @@ __all__ = [
     "PolicyContext",
     "Question",
     "Recommender",
+    "RendersPrompts",
     "RowFlag",
     "Source",
     "StepContext",
@@ -543,6 +544,15 @@ class ChecksAgents(Protocol):
         ------
         ScenarioError
         """
+        ...
+
+
+@runtime_checkable
+class RendersPrompts(Protocol):
+    """What a policy has besides, if it makes prompts of templates: a run notes when they have changed."""
+
+    def prompt_templates(self) -> Mapping[str, str]:
+        """Return the text of every template by its name."""
         ...
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from oasis.digests import sources_digest
 from oasis.errors import PluginError, ScenarioError, nearest
 from oasis.interfaces import Parameters
 
-__all__ = ["GROUPS", "available", "load", "parse_parameters"]
+__all__ = ["GROUPS", "available", "load", "origin", "parse_parameters"]
 
 GROUPS = ("platforms", "recommenders", "policies", "activations", "embedders", "experiments")
 
@@ -35,9 +38,42 @@ def load(group: str, name: str) -> Any:
     PluginError
         If there is none; the message names the nearest one.
     """
+    return _entry(group, name).load()
+
+
+def origin(group: str, name: str) -> str:
+    """Return what a component came from: distribution and version, and of one that is not ours the hash of its code.
+
+    A plug-in that is being written changes long before its version does.
+
+    Raises
+    ------
+    PluginError
+        If there is none.
+    """
+    entry = _entry(group, name)
+    came_from = "unknown" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+    package = entry.module.partition(".")[0]
+    if package == "oasis" or (code := _sources_of(package)) is None:
+        return came_from
+    return f"{came_from}, code {sources_digest(code)[:16]}"
+
+
+def _sources_of(package: str) -> Path | None:
+    """Return a top-level package's folder, or the file of a module; None where there is none of its own."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # ValueError: a module that was made by hand
+        return None
+    if spec is None or spec.origin is None or not (source := Path(spec.origin)).is_file():
+        return None
+    return source.parent if spec.submodule_search_locations else source
+
+
+def _entry(group: str, name: str) -> EntryPoint:
     for entry in entry_points(group=f"oasis.{group}"):
         if entry.name == name:
-            return entry.load()
+            return entry
     names = available(group)
     raise PluginError(f"no {_SINGULAR[group]} named {name!r}{nearest(name, names)}; available: {', '.join(names)}")
 

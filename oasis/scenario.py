@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -341,6 +342,17 @@ class Scenario(Parameters):
             _override(values, override)
         return type(self).from_dict(values)
 
+    def with_absolute_paths(self) -> Self:
+        """Return this scenario with its files named from the root, so that it means the same in any folder."""
+        values = self.to_dict()
+        _anchor(values, Path.cwd())
+        return type(self).from_dict(values)
+
+    @property
+    def named_files(self) -> list[str]:
+        """The files and folders that the scenario names: population, scripts, model; as they are written."""
+        return sorted({path for _, _, path in _named_files(self.to_dict())})
+
     def with_changes(self, **tables: Mapping[str, Any]) -> Self:
         """Return a scenario with keys of tables replaced, e.g. ``with_changes(simulation={"seed": 2})``."""
         values = self.to_dict()
@@ -352,15 +364,21 @@ class Scenario(Parameters):
 _PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"))
 
 
+def _named_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Yield (table, key, path) of every file that a scenario names."""
+    places = [(values.get(table), key) for table, key in _PATHS]
+    policies = values.get("policies")
+    owners = [values.get("recsys"), values.get("activation"), *(policies if isinstance(policies, list) else ())]
+    for parameters in (owner.get("parameters") for owner in owners if isinstance(owner, dict)):
+        places += [(parameters, key) for key in parameters or () if key == "path" or str(key).endswith("_path")]
+    for table, key in places:
+        if isinstance(table, dict) and isinstance(path := table.get(key), str):
+            yield table, key, path
+
+
 def _anchor(values: dict[str, Any], folder: Path) -> None:
-    for table, key in _PATHS:
-        value = values.get(table, {}).get(key) if isinstance(values.get(table), dict) else None
-        if isinstance(value, str) and not Path(value).is_absolute():
-            values[table][key] = str(folder / value)
-    for entry in values.get("policies", []):
-        parameters = entry.get("parameters") if isinstance(entry, dict) else None
-        if isinstance(parameters, dict) and isinstance(parameters.get("path"), str):
-            parameters["path"] = str(folder / parameters["path"])  # an absolute one stays
+    for table, key, path in _named_files(values):
+        table[key] = str(folder / os.path.expanduser(path))  # an absolute one stays
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -13,7 +13,7 @@ import jinja2
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import DESCRIPTIONS
 
-__all__ = ["render", "rules"]
+__all__ = ["render", "rules", "sources"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ def _environment() -> jinja2.Environment:
 def render(template: str, **values: Any) -> str:
     """Return a template of ``agents/prompts`` filled in, without white space at its ends."""
     return _environment().get_template(template).render(values).strip()
+
+
+def sources() -> dict[str, str]:
+    """Return the text of every template by its name."""
+    environment = _environment()
+    assert environment.loader is not None
+    return {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
 
 
 def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int) -> str:

@@ -1,6 +1,6 @@
 """Language models: a client over transports, with limits, retries, accounting and a journal."""
 
-from oasis.inference.build import EndpointReport, build_client, check_endpoint
+from oasis.inference.build import EndpointReport, build_client, check_endpoint, model_name
 from oasis.inference.calls import RecordedAnswers
 from oasis.inference.client import Client, Usage
 from oasis.inference.http import HttpTransport
@@ -23,4 +23,5 @@ __all__ = [
     "build_client",
     "check_endpoint",
     "local_model_report",
+    "model_name",
 ]

@@ -17,7 +17,7 @@ from oasis.inference.local import PACKAGED_LABEL, LocalTransport
 from oasis.inference.transport import Prompt, Transport, TransportError
 from oasis.inference_config import LLMConfig, normalise_endpoint
 
-__all__ = ["EndpointReport", "api_key", "build_client", "check_endpoint"]
+__all__ = ["EndpointReport", "api_key", "build_client", "check_endpoint", "model_name"]
 
 
 def build_client(
@@ -41,9 +41,7 @@ def build_client(
     InputError
         If no endpoint, model, key or package is there.
     """
-    if config.model is None and config.backend == "local":
-        label = PACKAGED_LABEL if config.model_path is None else Path(config.model_path).stem
-        config = config.model_copy(update={"model": label})
+    config = config.model_copy(update={"model": model_name(config)})
     transports: list[Transport] = []
     if not offline and config.backend == "local":
         transports = [LocalTransport(config.model_path, config.context_tokens)]
@@ -61,6 +59,13 @@ def build_client(
         key = api_key(config)
         transports = [HttpTransport(url, config.model, key, config.mode) for url in config.endpoints]
     return Client(transports, config, seed=seed, journal=journal, recorded=recorded, keep_prompt=keep_prompt)
+
+
+def model_name(config: LLMConfig) -> str | None:
+    """Return the model's name in records: for the backend ``local`` made of its file's, unless it is given."""
+    if config.model is not None or config.backend == "server":
+        return config.model
+    return PACKAGED_LABEL if config.model_path is None else Path(config.model_path).stem
 
 
 def api_key(config: LLMConfig) -> str | None:

@@ -24,7 +24,7 @@ from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
 from oasis.world.text import normalise
 
-__all__ = ["FOLLOWS", "POSTS", "USERS", "read_population", "write_population"]
+__all__ = ["FILES", "FOLLOWS", "POSTS", "USERS", "read_population", "write_population"]
 
 _TEXT, _I32 = pa.large_string(), pa.int32()
 USERS = pa.schema(
@@ -55,6 +55,8 @@ POSTS = pa.schema(
 )
 """Columns of ``posts.parquet``; only ``author_id`` and ``content`` must be there."""
 REFUSED = "refused.json"
+FILES = ("users.parquet", "follows.parquet", "posts.parquet", REFUSED)
+"""What is read, where it is there."""
 _MOST = 2**31 - 1
 
 

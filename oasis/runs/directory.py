@@ -53,6 +53,7 @@ class RunDirectory:
         *,
         refused_rows: Sequence[Mapping[str, Any]] = (),
         world: Mapping[str, pa.Table] | None = None,
+        **fields: Any,
     ) -> Self:
         """Make a run directory, whole or not at all, with a manifest that says "running".
 
@@ -66,6 +67,8 @@ class RunDirectory:
             Rows of the population that were left out.
         world : mapping, optional
             `world_tables` of the world before step 1, so that a run in progress or killed can be read with its posts.
+        **fields
+            Further fields of the manifest.
 
         Raises
         ------
@@ -80,11 +83,10 @@ class RunDirectory:
             seed=simulation["seed"],
             steps_planned=simulation["steps"],
             scenario=dict(scenario),
-            versions=versions(),
-            code_revision=code_revision(),
             refused_rows=[dict(row) for row in refused_rows],
             run_id=secrets.token_hex(16),
             started_at=_now(),
+            **{"versions": versions(), "code_revision": code_revision(), **fields},
         )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         missing = [parent for parent in part.parents if not parent.exists()]

@@ -115,6 +115,20 @@ class Manifest(BaseModel):
         Rows of the population that were left out, each with its place and reason.
     injected : list of dict
         Interventions that came from Python while the run went on.
+    code_hash : str or None
+        SHA-256 of the sources that take part in results, wherever they are installed.
+    components : dict
+        Seam to name to the distribution and version that it came from, of every plug-in that the scenario uses.
+    embedder : str or None
+        Name, version and dimensions; None where nothing is embedded.
+    model : str or None
+        The language model's name; None where none is asked.
+    prompt_templates : str or None
+        SHA-256 of the templates that policies make prompts of; None where none has any.
+    inputs : dict
+        Path to SHA-256 of every file that the run was made from.
+    servers : list of dict
+        What the servers of language models said of themselves.
     run_id : str or None
         Random; by it branches know their parent, wherever it lies.
     parent : Parent or None
@@ -146,6 +160,13 @@ class Manifest(BaseModel):
     files: dict[str, str] = {}
     refused_rows: list[dict[str, Any]] = []
     injected: list[dict[str, Any]] = []
+    code_hash: str | None = None
+    components: dict[str, dict[str, str]] = {}
+    embedder: str | None = None
+    model: str | None = None
+    prompt_templates: str | None = None
+    inputs: dict[str, str] = {}
+    servers: list[dict[str, Any]] = []
     run_id: str | None = None
     parent: Parent | None = None
     past: list[Past] = []

@@ -12,9 +12,19 @@ from pathlib import Path
 import llvmlite.binding  # type: ignore[import-untyped]
 import numpy as np
 
-__all__ = ["code_revision", "hash_files", "versions"]
+from oasis.digests import sources_digest
 
-_PACKAGES = ("oasis-sim", "numpy", "numba", "polars", "pyarrow", "scipy", "wordllama", "xllamacpp")
+__all__ = ["code_hash", "code_revision", "hash_files", "versions"]
+
+_PACKAGES = (
+    "oasis-sim", "numpy", "numba", "llvmlite", "polars", "pyarrow", "scipy", "wordllama", "tokenizers", "xllamacpp"
+)  # fmt: skip
+_OF_NO_RESULT = (
+    *("cli", "testing", "experiments"),
+    *(f"runs/{name}" for name in ("export", "figure_data.py", "figures.py", "inspection.py", "report.html.j2")),
+    *(f"runs/{name}" for name in ("report.py", "summary.py", "text_table.py")),
+)
+"""What only looks at runs."""
 
 
 def versions() -> dict[str, str]:
@@ -32,6 +42,12 @@ def versions() -> dict[str, str]:
     found["cpu"] = llvmlite.binding.get_host_cpu_name()
     found["cpu_features"] = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))
     return found
+
+
+@cache
+def code_hash() -> str:
+    """Return the SHA-256 of OASIS's own sources, but for what only looks at runs; as this process found them."""
+    return sources_digest(Path(__file__).parents[1], _OF_NO_RESULT)
 
 
 @cache

@@ -29,6 +29,7 @@ from oasis.simulation.coverage import Coverage
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
 from oasis.simulation.interventions import check_entry, check_interventions
+from oasis.simulation.provenance import provenance
 from oasis.world.snapshot import write_snapshot
 from oasis.world.world import World
 
@@ -356,9 +357,10 @@ class Simulation:
             return None
         directory = RunDirectory.create(
             self.out,
-            self.scenario.to_dict(),
+            self.scenario.with_absolute_paths().to_dict(),
             refused_rows=self._parts.refused_rows,
             world=world_tables(self.world, self._parts.policy_names),
+            **provenance(self._parts),
         )
         if self._inference is not None:
             self._journal = Journal(self.out)
