@@ -6,8 +6,9 @@ import polars as pl
 
 __all__ = ["NAME_COLUMNS", "without_mentions", "without_names"]
 
-NAME_COLUMNS = ("username", "name")
-"""Columns of ``users`` that name an account."""
+NAME_COLUMNS = ("username", "name", "key")
+"""Columns of ``users`` that name an account. Stable keys are made from names in some populations, so a guess of a name
+could be tried on them; those of posts are made from their authors'."""
 
 _NAME_IN_JSON = r'"(username|name)":\s*"(?:[^"\\]|\\.)*"'
 _MENTION = r"@[\p{L}\p{N}_]+"

@@ -91,7 +91,7 @@ def agent_step(run: Run, agent_id: int, step: int) -> AgentStep:
     return AgentStep(
         agent_id,
         step,
-        (_masked(agent.drop(NAME_COLUMNS)).to_dicts() or [{"agent_id": agent_id}])[0],
+        (_masked(agent.drop(NAME_COLUMNS, strict=False)).to_dicts() or [{"agent_id": agent_id}])[0],
         feed.select("turn", "position", "post_id", "message_id", "author_id", "source", "score", "content"),
         kept == "all" or bool(shown.height),
         _masked(actions.drop("step", "agent_id", "arg_id")),

@@ -17,6 +17,7 @@ __all__ = ["world_tables"]
 def world_tables(world: World, policies: Sequence[str] = ()) -> dict[str, pa.Table]:
     """Return the tables ``users``, ``posts``, ``comments`` and ``follows`` of a world.
 
+    ``key`` is the stable key of an agent or post: the same in runs that differ in what else happened, while ids shift.
     Counts are as users see them, with what came from outside (``base_*``, beside them); ids and texts that are not
     there are null. The population's further attributes are columns of ``users`` (null for those who signed up later).
 
@@ -48,6 +49,7 @@ def _users(world: World, policies: Sequence[str]) -> pa.Table:
         "mean_activity": pa.array(users["activity"].mean(axis=1, dtype=np.float64)),
         "joined_step": pa.array(users["joined_step"]),
         "banned": pa.array(users["banned"]),
+        "key": pa.array(users["key"]),
     }
     late = len(users) - world.attributes.num_rows
     for field in world.attributes.schema:
@@ -81,6 +83,7 @@ def _posts(world: World) -> pa.Table:
             "weight": pa.array(posts["weight"]),
             "base_likes": pa.array(posts["base_likes"]),
             "base_dislikes": pa.array(posts["base_dislikes"]),
+            "key": pa.array(posts["key"]),
         }
     )
 

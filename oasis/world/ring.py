@@ -32,6 +32,11 @@ class Ring:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def filled(self) -> int:
+        """How many agents have had anything in theirs."""
+        return int(np.count_nonzero(self._pushed[: self._length]))
+
     def resize(self, agents: int) -> None:
         """Make room for `agents` agents; new ones start empty (-1)."""
         self._ids = grow(self._ids, self._length, agents)

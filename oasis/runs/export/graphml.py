@@ -68,7 +68,7 @@ def _data(key: str, column: str, kind: pl.DataType) -> pl.Expr:
 def _type(kind: pl.DataType) -> str:
     if kind == pl.Boolean:
         return "boolean"
-    if kind.is_integer():
+    if kind.is_integer() and kind != pl.UInt64:  # which a long cannot hold
         return "long"
     return "double" if kind.is_float() else "string"
 

@@ -27,7 +27,7 @@ KEYS = {"users": ("agent_id",), "posts": ("post_id",), "comments": ("comment_id"
 def exported_table(run: Run, name: str, handles: bool) -> pl.LazyFrame:
     """Return a table for export: labels as text; without `handles`, no names of accounts.
 
-    Then the columns ``username`` and ``name`` are left out, mentions in texts (``@someone``) become ``@…``, and in the
+    Then the columns ``username``, ``name`` and ``key`` are left out, mentions in texts (``@someone``) become ``@…``, and in the
     arguments of sign-ups and edited profiles the two are emptied. What a text says about a person in other words stays.
     """
     frame = run.table(name)
@@ -37,7 +37,9 @@ def exported_table(run: Run, name: str, handles: bool) -> pl.LazyFrame:
     if handles:
         return frame
     if name == "users":
-        frame = frame.drop(NAME_COLUMNS)
+        frame = frame.drop(NAME_COLUMNS, strict=False)
+    if name == "posts":
+        frame = frame.drop("key", strict=False)
     if name == "events":
         frame = frame.with_columns(without_names())
     texts = [c for c in text_columns(frame) if c not in labels]
