@@ -35,6 +35,7 @@ __all__ = [
     "ChecksAgents",
     "Completion",
     "Decisions",
+    "DescribesServers",
     "Embedder",
     "Feeds",
     "InferenceClient",
@@ -427,6 +428,15 @@ class InferenceClient(Protocol):
 
     async def close(self) -> None:
         """Release connections and models."""
+        ...
+
+
+@runtime_checkable
+class DescribesServers(Protocol):
+    """What an inference client has besides, if it can say what its servers are."""
+
+    async def describe(self) -> list[dict[str, Any]]:
+        """Return what each server says of its model and itself, as JSON; within seconds, whatever they do."""
         ...
 
 

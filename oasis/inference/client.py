@@ -15,7 +15,7 @@ import pyarrow as pa
 from oasis.errors import InferenceError, NoEndpointError
 from oasis.inference.calls import RecordedAnswers, call_table, prompt_hash, prompt_text
 from oasis.inference.endpoints import Endpoint, EndpointPool
-from oasis.inference.transport import Prompt, Reply, Transport, TransportError
+from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
 
@@ -27,6 +27,8 @@ KeepPrompt = Callable[[int], bool]
 """Called with an agent's id: whether the rows of its attempts keep their prompts."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
 CANCELLED = "cancelled: the step was given up while this was asked"
+DESCRIBE_S = 2.0
+"""Longest wait for what an endpoint says of itself."""
 LONGEST_RETRY_AFTER_S = 30.0
 """Retry-After is honoured up to this; a server that wants more is asked again earlier."""
 
@@ -123,10 +125,25 @@ class Client:
         rows, self._rows = self._rows, []
         return call_table(rows)
 
+    async def describe(self) -> list[dict[str, Any]]:
+        """Return what each endpoint says of itself, within `DESCRIBE_S`. It counts as no call and is not recorded."""
+        return list(await asyncio.gather(*map(self._describe, self._transports)))
+
     async def close(self) -> None:
         """Release connections and models."""
         for transport in self._transports:
             await transport.close()
+
+    async def _describe(self, transport: Transport) -> dict[str, Any]:
+        found: dict[str, Any] = {"endpoint": transport.name, "model": self._model}
+        found |= {"reported": None, "version": None, "server": None}
+        if not isinstance(transport, Describes):
+            return found
+        try:
+            async with asyncio.timeout(DESCRIBE_S):
+                return found | await transport.describe(0.9 * DESCRIBE_S)
+        except Exception as error:  # of anybody's transport: a run does not fail for this
+            return found | {"error": type(error).__name__}
 
     async def _ask(self, request: InferenceRequest) -> Completion:
         limit = self._config.attempts

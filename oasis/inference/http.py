@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from oasis.inference.description import VERSION_PATHS, brief, read_description
 from oasis.inference.transport import ErrorKind, Prompt, Reply, TransportError, parse_completion
 
 __all__ = ["MAX_BODY", "HttpTransport"]
@@ -62,7 +64,7 @@ class HttpTransport:
 
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
-        body = await self._request("POST", "/chat/completions", timeout_s, self._payload(prompt))
+        body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._payload(prompt))
         return parse_completion(body)
 
     async def models(self, timeout_s: float) -> list[str]:
@@ -72,11 +74,35 @@ class HttpTransport:
         ------
         TransportError
         """
-        body = await self._request("GET", "/models", timeout_s)
+        body = await self._request("GET", f"{self._url}/models", timeout_s)
         rows = body.get("data") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise TransportError("malformed", f"{self._url}/models gave no list of models")
         return sorted(str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row)
+
+    async def describe(self, timeout_s: float) -> dict[str, Any]:
+        """Return what the server says of its model and itself: at ``/models``, ``/version`` (vLLM), ``/api/version``
+        (Ollama), ``/props`` (llama.cpp). Never raises for what it answers."""
+        root = self._url.removesuffix("/v1")
+        urls = (f"{self._url}/models", *(root + path for path in VERSION_PATHS))
+        answers = await asyncio.gather(*(self._look(url, timeout_s) for url in urls))
+        found = read_description(self._model, [body for body, *_ in answers])
+        found["server"] = next((server for _, server, _ in answers if server), None)
+        _, _, error = answers[0]
+        return found | ({"error": error} if error else {})
+
+    async def _look(self, url: str, timeout_s: float) -> tuple[Any, str | None, str | None]:
+        """Return (answer or None, the header ``Server``, what went wrong)."""
+        headers: dict[str, str] = {}
+        try:
+            answer = await self._request("GET", url, timeout_s, headers=headers)
+        except TransportError as error:
+            return None, self._header(headers), brief(str(error))
+        return answer, self._header(headers), None
+
+    def _header(self, headers: Mapping[str, str]) -> str | None:
+        text = headers.get("Server")
+        return brief(text if text is None or self._secret is None else text.replace(self._secret.decode(), "[api key]"))
 
     async def close(self) -> None:
         """Close connections."""
@@ -100,12 +126,17 @@ class HttpTransport:
             payload["response_format"] = {"type": "json_object"}
         return payload
 
-    async def _request(self, method: str, path: str, timeout_s: float, payload: Any = None) -> Any:
+    async def _request(
+        self, method: str, url: str, timeout_s: float, payload: Any = None, headers: dict[str, str] | None = None
+    ) -> Any:
+        """Return decoded JSON; `headers` is filled with those of the response, whatever its status."""
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._open().request(
-                    method, self._url + path, json=payload, headers=self._headers, allow_redirects=False
+                    method, url, json=payload, headers=self._headers, allow_redirects=False
                 ) as response:
+                    if headers is not None:
+                        headers.update(response.headers)
                     body = await _read(response)
                     status, retry_after = response.status, response.headers.get("Retry-After")
         except aiohttp.ServerTimeoutError as error:  # a TimeoutError too, but of the connection

