@@ -349,9 +349,9 @@ class Scenario(Parameters):
         return type(self).from_dict(values)
 
     @property
-    def named_files(self) -> list[str]:
-        """The files and folders that the scenario names: population, scripts, model; as they are written."""
-        return sorted({path for _, _, path in _named_files(self.to_dict())})
+    def named_files(self) -> dict[str, str]:
+        """The files and folders that the scenario names: population, scripts, model. Key to path as it is written."""
+        return {where: table[key] for where, table, key in _named_files(self.to_dict())}
 
     def with_changes(self, **tables: Mapping[str, Any]) -> Self:
         """Return a scenario with keys of tables replaced, e.g. ``with_changes(simulation={"seed": 2})``."""
@@ -364,21 +364,25 @@ class Scenario(Parameters):
 _PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"))
 
 
-def _named_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Yield (table, key, path) of every file that a scenario names."""
-    places = [(values.get(table), key) for table, key in _PATHS]
+def _named_files(values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield (place as in ``--set``, table, key) of every file that a scenario names."""
+    places = [(table, values.get(table), key) for table, key in _PATHS]
     policies = values.get("policies")
-    owners = [values.get("recsys"), values.get("activation"), *(policies if isinstance(policies, list) else ())]
-    for parameters in (owner.get("parameters") for owner in owners if isinstance(owner, dict)):
-        places += [(parameters, key) for key in parameters or () if key == "path" or str(key).endswith("_path")]
-    for table, key in places:
-        if isinstance(table, dict) and isinstance(path := table.get(key), str):
-            yield table, key, path
+    entries = enumerate(policies if isinstance(policies, list) else ())
+    owners = [(name, values.get(name)) for name in ("recsys", "activation")]
+    for name, owner in [*owners, *((f"policies.{number}", entry) for number, entry in entries)]:
+        parameters = owner.get("parameters") if isinstance(owner, dict) else None
+        if isinstance(parameters, dict):
+            keys = [key for key in parameters if key == "path" or key.endswith("_path")]
+            places += [(f"{name}.parameters", parameters, key) for key in keys]
+    for name, table, key in places:
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            yield f"{name}.{key}", table, key
 
 
 def _anchor(values: dict[str, Any], folder: Path) -> None:
-    for table, key, path in _named_files(values):
-        table[key] = str(folder / os.path.expanduser(path))  # an absolute one stays
+    for _, table, key in _named_files(values):
+        table[key] = str(folder / os.path.expanduser(table[key]))  # an absolute one stays
 
 
 def _override(values: dict[str, Any], override: str) -> None:
