@@ -353,6 +353,17 @@ class Scenario(Parameters):
         """The files and folders that the scenario names: population, scripts, model. Key to path as it is written."""
         return {where: table[key] for where, table, key in _named_files(self.to_dict())}
 
+    def decisive(self) -> dict[str, Any]:
+        """Return the values that results follow from: all but the run's name, what is kept of it, how servers are
+        reached, and where files lie."""
+        values = self.to_dict()
+        for _, table, key in _named_files(values):
+            table[key] = ""
+        del values["output"], values["simulation"]["name"]
+        for key in ("endpoints", "api_key_env", "concurrency", "timeout_s"):
+            values["llm"].pop(key, None)
+        return values
+
     def with_changes(self, **tables: Mapping[str, Any]) -> Self:
         """Return a scenario with keys of tables replaced, e.g. ``with_changes(simulation={"seed": 2})``."""
         values = self.to_dict()

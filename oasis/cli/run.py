@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import time
+from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
 from oasis.cli.progress import RunProgress
-from oasis.errors import OasisError, ScenarioError
+from oasis.errors import OasisError, ReplayError, ScenarioError
 from oasis.runs import open_run
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
+from oasis.simulation.rerun import Outcome, Rerun
 
 __all__ = ["execute", "report", "run", "with_model"]
 
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", required=False, type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key, e.g. simulation.steps=20.")
 @click.option("--seed", type=int, help="Seed of all draws, instead of the scenario's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory to make [default: runs/NAME].")
+@click.option(
+    "--from-manifest", "recorded", type=click.Path(path_type=Path), metavar="RUN", help="Make a recorded run again."
+)
 @click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
 @click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def run(
-    scenario: Path,
+    scenario: Path | None,
     overrides: tuple[str, ...],
     seed: int | None,
     out: Path | None,
+    recorded: Path | None,
     endpoint: str | None,
     model: str | None,
     llm_share: float | None,
@@ -45,15 +54,27 @@ def run(
 
     With --llm and --model, agents of the choice model are decided for by that language model instead, unless the
     scenario has llm agents already. Ctrl-C ends the run cleanly: what was done is on disk.
+
+    With --from-manifest RUN (a run directory or its manifest) instead of a SCENARIO, that run is made again; exit
+    status 1 if it comes out differently.
     """
+    if (scenario is None) == (recorded is None):
+        raise click.UsageError("give either SCENARIO (a TOML file) or --from-manifest RUN")
     changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
-    loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
+    rerun = None
+    if recorded is not None:
+        rerun = Rerun(recorded, lambda s: with_model(s.with_overrides(changes), endpoint, model, llm_share))
+        loaded = rerun.scenario
+        out = out or _free(Path("runs") / f"{loaded.simulation.name}-again")
+    else:
+        assert scenario is not None
+        loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
     if model is not None and not any(policy.kind == "llm" for policy in loaded.policies):
         raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
     out = out or Path("runs") / loaded.simulation.name
     begun = time.perf_counter()
-    simulation = Simulation(loaded, out)
-    _announce(simulation, out, endpoint)
+    simulation = Simulation(loaded, out, earlier=rerun.earlier if rerun else None)
+    _announce(simulation, out, rerun)
     try:
         with RunProgress(loaded.simulation.steps, quiet) as progress:
             asyncio.run(execute(simulation, progress))
@@ -61,7 +82,24 @@ def run(
         if simulation.ended:
             report(simulation.summary, out, begun, as_json)
         raise error
-    report(simulation.summary, out, begun, as_json)
+    outcome = rerun.outcome(out) if rerun else None
+    report(simulation.summary, out, begun, as_json, _compared(outcome))
+    if outcome and not outcome.failed and not as_json:
+        click.echo(f"compared    {outcome.text}")
+    if outcome and outcome.failed:
+        raise ReplayError(outcome.text)
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, numbered where it is there already."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(p for p in chain([path], numbered) if not os.path.lexists(p))
+
+
+def _compared(outcome: Outcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {}
+    return {"same": outcome.same, "first_different_step": outcome.first_different_step, "compared": outcome.text}
 
 
 def with_model(scenario: Scenario, endpoint: str | None, model: str | None, share: float | None) -> Scenario:
@@ -95,7 +133,7 @@ async def execute(simulation: Simulation, progress: RunProgress) -> None:
     await simulation.run(progress.show)
 
 
-def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
+def _announce(simulation: Simulation, out: Path, rerun: Rerun | None) -> None:
     """Say on standard error what the run begins with and who decides."""
     world, parts = simulation.world, simulation.parts
     users = world.users
@@ -107,15 +145,17 @@ def _announce(simulation: Simulation, out: Path, endpoint: str | None) -> None:
         f"{scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
         err=True,
     )
-    for warning in simulation.warnings:
+    for warning in [*simulation.warnings, *(rerun.warnings(parts) if rerun else ())]:
         click.echo(f"Warning: {warning}", err=True)
     refused = len(parts.refused_rows)
     if refused:
         click.echo(f"{refused} entries of the population were refused; see refused_rows in the manifest", err=True)
 
 
-def report(summary: RunSummary, out: Path, begun: float, as_json: bool) -> None:
-    """Print how a run ended."""
+def report(
+    summary: RunSummary, out: Path, begun: float, as_json: bool, further: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Print how a run ended; `further` goes into the JSON."""
     seconds = time.perf_counter() - begun
     coverage = summary.coverage
     if as_json:
@@ -127,6 +167,7 @@ def report(summary: RunSummary, out: Path, begun: float, as_json: bool) -> None:
             "coverage": coverage,
             "tokens": summary.tokens,
             "seconds": round(seconds, 3),
+            **further,
         }
         click.echo(json.dumps(facts))
         return

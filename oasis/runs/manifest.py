@@ -201,14 +201,31 @@ class Manifest(BaseModel):
         RunDirectoryError
             If there is no such directory, or its manifest is missing or damaged.
         """
-        path = directory / MANIFEST
         try:
             if not directory.is_dir():
                 what = "is a file, not a run directory" if directory.exists() else "no such run directory"
                 raise RunDirectoryError(f"{directory}: {what}; give the directory that 'oasis run' printed")
-            return cls.model_validate(json.loads(path.read_text("utf-8")))
+        except OSError as error:
+            raise RunDirectoryError(f"{directory}: cannot be read: {error.strerror}") from None
+        try:
+            return cls.read_file(directory / MANIFEST)
         except FileNotFoundError:
             raise RunDirectoryError(f"{directory}: not a run directory: it has no {MANIFEST}") from None
+
+    @classmethod
+    def read_file(cls, path: Path) -> Self:
+        """Read a manifest, wherever it lies.
+
+        Raises
+        ------
+        FileNotFoundError
+        RunDirectoryError
+            If it is damaged.
+        """
+        try:
+            return cls.model_validate(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:

@@ -75,38 +75,19 @@ def differences(recorded: Manifest, now: Mapping[str, Any]) -> list[str]:
         if recorded.prompt_templates != now["prompt_templates"]:
             change = _arrow(recorded.prompt_templates, now["prompt_templates"])
             found.append(f"the prompt templates were changed: {change}")
-    found += input_differences(recorded, now["inputs"])
+    found += _input_differences(recorded, now["inputs"])
     return found + _servers(recorded, now.get("servers", ()))
 
 
-def input_differences(recorded: Manifest, now: Mapping[str, str] | None = None) -> list[str]:
-    """Return a sentence for each input file that is missing, new, or another than it was.
-
-    Parameters
-    ----------
-    now : mapping, optional
-        Path to SHA-256; those of the recorded scenario's files by default.
+def input_differences(recorded: Manifest, scenario: Scenario) -> list[str]:
+    """Return a sentence for each input file of `scenario` that is missing, new, or another than was recorded.
 
     Raises
     ------
     RunDirectoryError
         If a file cannot be read.
     """
-    if recorded.code_hash is None:
-        return []
-    scenario = Scenario.from_dict(recorded.scenario)
-    now = _inputs(scenario) if now is None else now
-    found = []
-    for path in sorted(recorded.inputs.keys() | now.keys()):
-        was, is_now = recorded.inputs.get(path), now.get(path)
-        place = _place(scenario, path)
-        if is_now is None and was not in now.values():  # a copy elsewhere is as good
-            found.append(f"{place}: {path} is missing")
-        elif was is None and is_now not in recorded.inputs.values():
-            found.append(f"{place}: {path} was not there")
-        elif was is not None and is_now is not None and was != is_now:
-            found.append(f"{place}: {path} was changed: {_arrow(was, is_now)}")
-    return found
+    return _input_differences(recorded, _inputs(scenario.with_absolute_paths()))
 
 
 def _inputs(scenario: Scenario) -> dict[str, str]:
@@ -195,6 +176,23 @@ def _plugins(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str
             if before != after and not ours:
                 found.append(f"{name} (of {group}) was from {before}, is from {after}")
     return sorted(found)
+
+
+def _input_differences(recorded: Manifest, now: Mapping[str, str]) -> list[str]:
+    if recorded.code_hash is None:
+        return []
+    scenario = Scenario.from_dict(recorded.scenario)
+    found = []
+    for path in sorted(recorded.inputs.keys() | now.keys()):
+        was, is_now = recorded.inputs.get(path), now.get(path)
+        place = _place(scenario, path)
+        if is_now is None and was not in now.values():  # a copy elsewhere is as good
+            found.append(f"{place}: {path} is missing")
+        elif was is None and is_now not in recorded.inputs.values():
+            found.append(f"{place}: {path} was not there")
+        elif was is not None and is_now is not None and was != is_now:
+            found.append(f"{place}: {path} was changed: {_arrow(was, is_now)}")
+    return found
 
 
 def _servers(recorded: Manifest, now: Any) -> list[str]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -68,6 +68,9 @@ class StubServer:
     script : callable, optional
         ``script(body, nth)`` returns an answer, or the name of a fault in angle brackets (``<500>``), or None for
         the usual.
+    pages : mapping
+        Path to the JSON that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), or the name of a
+        fault in angle brackets.
 
     Attributes
     ----------
@@ -93,6 +96,7 @@ class StubServer:
     hang_s: float = 60.0
     huge_bytes: int = 100 * 2**20
     script: Script | None = None
+    pages: Mapping[str, Any] = field(default_factory=dict)
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
@@ -145,7 +149,7 @@ class StubServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/{path:.*}", self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port)
@@ -157,9 +161,16 @@ class StubServer:
         finally:
             await runner.cleanup()
 
-    async def _models(self, request: web.Request) -> web.StreamResponse:
+    async def _page(self, request: web.Request) -> web.StreamResponse:
         if (refusal := self._unauthorised(request)) is not None:
             return refusal
+        page = self.pages.get(request.path)
+        if isinstance(page, str) and page.startswith("<"):
+            return await self._fail(request, page.strip("<>"), None, request.path)
+        if page is not None:
+            return web.json_response(page)
+        if request.path != "/v1/models":
+            return _error(404, "Not Found")
         return web.json_response({"object": "list", "data": [{"id": self.model, "object": "model"}]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:

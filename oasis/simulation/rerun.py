@@ -1,0 +1,132 @@
+"""Making a recorded run again from its manifest, and saying whether it came out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from oasis.errors import RunDirectoryError
+from oasis.runs import Manifest, Run
+from oasis.scenario import Intervention, Scenario
+from oasis.simulation.assembly import Parts
+from oasis.simulation.earlier import Earlier
+from oasis.simulation.provenance import differences, input_differences, provenance
+
+__all__ = ["Outcome", "Rerun"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run that was made again compares.
+
+    Attributes
+    ----------
+    same : bool or None
+        Whether it came out as recorded; None where there is nothing to compare.
+    failed : bool
+        Whether it had to, and did not.
+    text : str
+    first_different_step : int or None
+        Where both runs have their steps at hand.
+    """
+
+    same: bool | None
+    failed: bool
+    text: str
+    first_different_step: int | None = None
+
+
+class Rerun:
+    """A recorded run that is made again, with the interventions that came from Python while it went on.
+
+    Parameters
+    ----------
+    recorded : path
+        A run directory, or a manifest.
+    change : callable, optional
+        ``change(scenario) -> scenario``.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    scenario : Scenario
+        What to run.
+    another : bool
+        Whether `change` made it another run: one that need not come out the same.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is no manifest, it is of a branch, or an input file is missing or was changed.
+    ScenarioError
+        If the scenario is none any more, or none after `change`.
+    """
+
+    def __init__(self, recorded: str | Path, change: Callable[[Scenario], Scenario] | None = None) -> None:
+        path = Path(recorded)
+        self._run = None if path.is_file() else path
+        self.manifest = Manifest.read_file(path) if path.is_file() else Manifest.read(path)
+        parent = self.manifest.parent
+        if parent is not None or self.manifest.past:
+            of = "another run" if parent is None else f"{parent.name!r} ({parent.path})"
+            raise RunDirectoryError(
+                f"{path}: is a branch of {of}: use 'oasis branch' on its parent, or 'oasis replay' it"
+            )
+        before = Scenario.from_dict(self.manifest.scenario)
+        self.scenario = before if change is None else change(before)
+        other_files = self.scenario.named_files != before.named_files
+        found = input_differences(self.manifest, self.scenario)
+        if found and not other_files:
+            raise RunDirectoryError(
+                f"{path}: "
+                + "; ".join(found)
+                + "; bring back the files that the run was made from, or name others with "
+                "--set KEY=PATH"
+            )
+        self.another = bool(found) or self.scenario.decisive() != before.decisive()
+
+    @property
+    def earlier(self) -> Earlier:
+        """What to repeat."""
+        return Earlier(injected=tuple(Intervention.from_keys(entry) for entry in self.manifest.injected))
+
+    def warnings(self, parts: Parts) -> list[str]:
+        """Return a sentence for each thing that is another than when the run was recorded."""
+        return [] if self.another else differences(self.manifest, provenance(parts))
+
+    def outcome(self, made: Path) -> Outcome:
+        """Compare the run that was made again."""
+        was, now = self.manifest, Manifest.read(made)
+        if self.another:
+            return Outcome(None, False, f"another run than {was.name!r} as recorded, so the two are not compared")
+        first = self._first_difference(made)
+        if first is None and was.status != "done":
+            return Outcome(None, False, f"the recorded run was not done ({was.status}), so its end cannot be compared")
+        if first is None and was.state_hash == now.state_hash:
+            return Outcome(True, False, "the same as recorded")
+        ends = f"the state hash is {now.state_hash}, recorded was {was.state_hash}"
+        if was.status != "done":
+            ends = f"up to step {was.steps_done} it was recorded"
+        text = f"not the same as recorded: {ends}" + ("" if first is None else f"; step {first} is the first to differ")
+        if was.model is None:
+            return Outcome(False, True, text, first)
+        text += (
+            f"; {was.model} was asked again and may answer differently: 'oasis replay' repeats a run with its recorded "
+            "answers"
+        )
+        return Outcome(False, False, text, first)
+
+    def _first_difference(self, made: Path) -> int | None:
+        """Return the first step that differs, None where none does or the recorded ones are not at hand."""
+        if self._run is None:
+            return None
+        before, after = (_digests(Run(path, Manifest.read(path))) for path in (self._run, made))
+        return next((step for step in sorted(before) if step in after and before[step] != after[step]), None)
+
+
+def _digests(run: Run) -> dict[int, str]:
+    metrics = run.metrics.collect()
+    if "step_digest" not in metrics.columns:
+        return {}
+    return dict(metrics.select("step", "step_digest").iter_rows())
