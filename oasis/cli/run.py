@@ -66,6 +66,7 @@ def run(
         rerun = Rerun(recorded, lambda s: with_model(s.with_overrides(changes), endpoint, model, llm_share))
         loaded = rerun.scenario
         out = out or _free(Path("runs") / f"{loaded.simulation.name}-again")
+        rerun.check_out(out)
     else:
         assert scenario is not None
         loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from oasis.errors import RunDirectoryError
-from oasis.runs import Manifest, Run
+from oasis.runs import Manifest, Run, open_run
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts
 from oasis.simulation.earlier import Earlier
@@ -65,8 +66,9 @@ class Rerun:
 
     def __init__(self, recorded: str | Path, change: Callable[[Scenario], Scenario] | None = None) -> None:
         path = Path(recorded)
-        self._run = None if path.is_file() else path
-        self.manifest = Manifest.read_file(path) if path.is_file() else Manifest.read(path)
+        alone = os.path.isfile(path)  # unlike Path.is_file, never an error
+        self._run = None if alone else path
+        self.manifest = Manifest.read_file(path) if alone else Manifest.read(path)
         parent = self.manifest.parent
         if parent is not None or self.manifest.past:
             of = "another run" if parent is None else f"{parent.name!r} ({parent.path})"
@@ -95,20 +97,33 @@ class Rerun:
         """Return a sentence for each thing that is another than when the run was recorded."""
         return [] if self.another else differences(self.manifest, provenance(parts))
 
+    def check_out(self, out: Path) -> None:
+        """Refuse to write into the recorded run.
+
+        Raises
+        ------
+        RunDirectoryError
+        """
+        if self._run is not None and self._run.resolve() in (out.resolve(), *out.resolve().parents):
+            raise RunDirectoryError(f"{out}: lies in the recorded run; choose another --out")
+
     def outcome(self, made: Path) -> Outcome:
         """Compare the run that was made again."""
         was, now = self.manifest, Manifest.read(made)
         if self.another:
             return Outcome(None, False, f"another run than {was.name!r} as recorded, so the two are not compared")
-        first = self._first_difference(made)
+        last, first = self._compare_steps(made)
         if first is None and was.status != "done":
-            return Outcome(None, False, f"the recorded run was not done ({was.status}), so its end cannot be compared")
+            end = f"the recorded run was not done ({was.status})"
+            if last == 0:
+                return Outcome(None, False, f"{end}, and its steps are not at hand, so there is nothing to compare")
+            return Outcome(True, False, f"the same as recorded up to step {last}; {end}")
         if first is None and was.state_hash == now.state_hash:
             return Outcome(True, False, "the same as recorded")
-        ends = f"the state hash is {now.state_hash}, recorded was {was.state_hash}"
-        if was.status != "done":
-            ends = f"up to step {was.steps_done} it was recorded"
-        text = f"not the same as recorded: {ends}" + ("" if first is None else f"; step {first} is the first to differ")
+        differs = [] if first is None else [f"step {first} is the first to differ"]
+        if was.status == "done":
+            differs.append(f"the state hash is {now.state_hash}, recorded was {was.state_hash}")
+        text = f"not the same as recorded: {'; '.join(differs)}"
         if was.model is None:
             return Outcome(False, True, text, first)
         text += (
@@ -117,12 +132,17 @@ class Rerun:
         )
         return Outcome(False, False, text, first)
 
-    def _first_difference(self, made: Path) -> int | None:
-        """Return the first step that differs, None where none does or the recorded ones are not at hand."""
+    def _compare_steps(self, made: Path) -> tuple[int, int | None]:
+        """Return the last step that both have (0 where those recorded are not at hand), and the first that differs."""
         if self._run is None:
-            return None
-        before, after = (_digests(Run(path, Manifest.read(path))) for path in (self._run, made))
-        return next((step for step in sorted(before) if step in after and before[step] != after[step]), None)
+            return 0, None
+        try:
+            before = _digests(open_run(self._run))
+        except RunDirectoryError:  # its tables are missing or damaged, which `oasis verify` would say
+            return 0, None
+        after = _digests(open_run(made))
+        both = sorted(before.keys() & after.keys())
+        return max(both, default=0), next((step for step in both if before[step] != after[step]), None)
 
 
 def _digests(run: Run) -> dict[int, str]:

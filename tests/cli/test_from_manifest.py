@@ -70,6 +70,7 @@ def test_the_same_again(recorded: Path) -> None:
     shutil.copy(recorded / "manifest.json", "alone.json")
     shutil.rmtree(recorded)
     assert "the same as recorded" in _again("alone.json", "--out", "third").stdout
+    assert "lies in the recorded run" in _again("third", "--out", "third/new", code=2).stderr
     assert "is there already" in _again("alone.json", "--out", "third", code=2).stderr
 
 
@@ -89,7 +90,7 @@ def test_a_different_end_fails_and_names_the_first_step(recorded: Path) -> None:
     _edit(recorded, state_hash="00")
     failed = _again(recorded, code=1)
     assert "not the same as recorded" in failed.stderr
-    assert "step" not in failed.stderr.split("recorded was 00")[1]  # every step is as it was
+    assert "is the first to differ" not in failed.stderr  # every step is as it was
     _edit(
         recorded,
         scenario=open_run(recorded).manifest.scenario
@@ -153,13 +154,18 @@ def test_a_model_that_answers_differently_is_reported_without_failing(
 
 def test_runs_that_were_not_done(recorded: Path) -> None:
     _edit(recorded, status="stopped", steps_done=4)
-    assert "was not done (stopped)" in _again(recorded).stdout
+    assert "the same as recorded up to step 4; the recorded run was not done (stopped)" in _again(recorded).stdout
+    (recorded / "metrics.parquet").write_bytes(b"damaged")
+    assert "its steps are not at hand" in _again(recorded).stdout
+    _edit(recorded, status="done")
+    assert "the same as recorded" in _again(recorded).stdout  # of a done run the state hash is enough
 
 
 def test_bad_usage(recorded: Path, tmp_path: Path) -> None:
     for arguments in ([], ["../home/s.toml", "--from-manifest", recorded]):
         assert "either SCENARIO" in _oasis("run", *arguments, code=2).stderr
     assert "no such run directory" in _again("none", code=2).stderr
+    assert "too long" in _again("n" * 300, code=2).stderr
     assert "it has no manifest.json" in _again(tmp_path, code=2).stderr
     assert "not valid JSON" in _again("../home/s.toml", code=2).stderr
     _edit(recorded, past=[{"last_step": 2, "scenario": {}}])
