@@ -13,6 +13,7 @@ from oasis.errors import OasisError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "compare": "oasis.cli.compare:compare_runs",
     "doctor": "oasis.cli.doctor:doctor",
     "export": "oasis.cli.export:export",
     "inspect": "oasis.cli.inspect:inspect",

@@ -13,28 +13,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
 
-__all__ = ["FIGURES", "draw_figures"]
+__all__ = ["COLOURS", "FIGURES", "GREY", "INK", "STYLE", "draw_figures", "save_figure"]
 
-_INK, _GREY, _GRID = "#1f2933", "#66727f", "#e4e7eb"
+INK, GREY, _GRID = "#1f2933", "#66727f", "#e4e7eb"
 # Okabe and Ito (2008), "Color universal design": told apart by colour-blind readers; yellow left out (too pale here).
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c8c")
-_STYLE = {
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c8c")
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "axes.edgecolor": _GREY,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.titlecolor": _INK,
+    "axes.titlecolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": _GRID,
-    "xtick.color": _GREY,
-    "ytick.color": _GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
     "legend.frameon": False,
     "legend.fontsize": 9,
     "figure.facecolor": "white",
@@ -49,12 +49,12 @@ _TOP_NEEDS = 100  # posts below which "the top 1%" is less than one of them
 def draw_figures(data: dict[str, pl.DataFrame], folder: Path, title: str, subtitle: str) -> list[str]:
     """Write each figure and the overview as PNG, and the data as Parquet; return the names, overview first."""
     folder.mkdir(exist_ok=True)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         for name, draw in FIGURES.items():
             figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
             draw(figure.subplots(), data[name])
-            _save(figure, folder / f"{name}.png")
-        _save(_overview(data, title, subtitle), folder / "overview.png")
+            save_figure(figure, folder / f"{name}.png")
+        save_figure(_overview(data, title, subtitle), folder / "overview.png")
     for name, frame in data.items():
         frame.write_parquet(folder / f"{name}.parquet")
     return ["overview", *FIGURES]
@@ -63,8 +63,8 @@ def draw_figures(data: dict[str, pl.DataFrame], folder: Path, title: str, subtit
 def _overview(data: dict[str, pl.DataFrame], title: str, subtitle: str) -> Figure:
     figure = Figure(figsize=(15, 8.6), dpi=110)
     grid = figure.add_gridspec(2, 12, left=0.055, right=0.975, top=0.815, bottom=0.075, hspace=0.42, wspace=1.9)
-    figure.text(0.055, 0.945, title, fontsize=19, fontweight="bold", color=_INK)
-    figure.text(0.055, 0.908, subtitle, fontsize=11, color=_GREY)
+    figure.text(0.055, 0.945, title, fontsize=19, fontweight="bold", color=INK)
+    figure.text(0.055, 0.908, subtitle, fontsize=11, color=GREY)
     _activity(figure.add_subplot(grid[0, :8]), data["activity"], legend_above=True)
     _exposure(figure.add_subplot(grid[0, 8:]), data["exposure"])
     if _spread(data["cascade_curves"]):
@@ -98,7 +98,7 @@ def _activity(axes: Axes, frame: pl.DataFrame, legend_above: bool = False) -> No
         hours = np.array([0.0, 2 * hours[0]])
         series = {name: np.repeat(values, 2) for name, values in series.items()}
     labels = [name.replace("_", " ") for name in series]
-    axes.stackplot(hours, *series.values(), labels=labels, colors=_COLOURS, alpha=0.92, linewidth=0)
+    axes.stackplot(hours, *series.values(), labels=labels, colors=COLOURS, alpha=0.92, linewidth=0)
     axes.set_xlim(hours[0], hours[-1])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 3, 6, 10]))
     axes.set_ylim(bottom=0)
@@ -120,9 +120,9 @@ def _exposure(axes: Axes, frame: pl.DataFrame) -> None:
     if frame.height == 2:
         return _nothing(axes, "only one post was shown")
     x, y = frame["posts"].to_numpy(), frame["impressions"].to_numpy()
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.fill_between(x, y, x, color=_COLOURS[0], alpha=0.12, linewidth=0)
-    axes.plot(x, y, color=_COLOURS[0], linewidth=2.2)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(x, y, x, color=COLOURS[0], alpha=0.12, linewidth=0)
+    axes.plot(x, y, color=COLOURS[0], linewidth=2.2)
     note = f"Gini {frame['gini'][0]:.2f}"
     if frame.height > _TOP_NEEDS:
         note += f"\ntop 1% of posts: {1 - float(np.interp(0.99, x, y)):.0%} of impressions"
@@ -132,9 +132,9 @@ def _exposure(axes: Axes, frame: pl.DataFrame) -> None:
         note,
         transform=axes.transAxes,
         va="top",
-        color=_INK,
+        color=INK,
     )
-    axes.text(0.60, 0.565, "equal exposure", color=_GREY, fontsize=8.5, rotation=38, ha="center", va="bottom")
+    axes.text(0.60, 0.565, "equal exposure", color=GREY, fontsize=8.5, rotation=38, ha="center", va="bottom")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlim(0, 1)
@@ -148,7 +148,7 @@ def _cascade_curves(axes: Axes, frame: pl.DataFrame) -> None:
     axes.set_ylabel("posts in the cascade")
     if not _spread(frame):
         return _nothing(axes, "nothing was reposted")
-    for colour, (root, curve) in zip(_COLOURS, frame.group_by("root_id", maintain_order=True), strict=False):
+    for colour, (root, curve) in zip(COLOURS, frame.group_by("root_id", maintain_order=True), strict=False):
         hours, scale = curve["hours"].to_numpy() * per_hour, curve["scale"].to_numpy()
         axes.plot(
             hours, scale, color=colour, linewidth=2, drawstyle="steps-post", label=f"post {root[0]:,}: {scale[-1]:,}"
@@ -167,7 +167,7 @@ def _cascade_sizes(axes: Axes, frame: pl.DataFrame) -> None:
     axes.set_ylabel("share of original posts")
     if frame.height and frame["size"].max() == 1:
         return _nothing(axes, "nothing was reposted")
-    _survival(axes, frame["size"].to_numpy(), frame["share"].to_numpy(), _COLOURS[2], "no post")
+    _survival(axes, frame["size"].to_numpy(), frame["share"].to_numpy(), COLOURS[2], "no post")
 
 
 def _reception(axes: Axes, frame: pl.DataFrame) -> None:
@@ -177,7 +177,7 @@ def _reception(axes: Axes, frame: pl.DataFrame) -> None:
     some = frame.filter(pl.col("count") > 0)
     if not some.height:
         return _nothing(axes, "no post was liked or commented on")
-    for what, colour in (("likes", _COLOURS[0]), ("comments", _COLOURS[1])):
+    for what, colour in (("likes", COLOURS[0]), ("comments", COLOURS[1])):
         curve = some.filter(pl.col("what") == what)
         if curve.height:
             _survival(axes, curve["count"].to_numpy(), curve["share"].to_numpy(), colour, "", label=what)
@@ -190,7 +190,7 @@ def _followers(axes: Axes, frame: pl.DataFrame) -> None:
     axes.set_xlabel("followers, at least")
     axes.set_ylabel("share of agents")
     some = frame.filter(pl.col("followers") > 0)
-    _survival(axes, some["followers"].to_numpy(), some["share"].to_numpy(), _COLOURS[5], "nobody is followed")
+    _survival(axes, some["followers"].to_numpy(), some["share"].to_numpy(), COLOURS[5], "nobody is followed")
 
 
 FIGURES: dict[str, Callable[[Axes, pl.DataFrame], None]] = {
@@ -237,11 +237,12 @@ def _survival(
 
 
 def _nothing(axes: Axes, why: str) -> None:
-    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=_GREY)
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=GREY)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the date and version that would make each one another file."""
     FigureCanvasAgg(figure).print_figure(path, metadata={"Software": None})

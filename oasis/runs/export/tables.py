@@ -27,8 +27,9 @@ KEYS = {"users": ("agent_id",), "posts": ("post_id",), "comments": ("comment_id"
 def exported_table(run: Run, name: str, handles: bool) -> pl.LazyFrame:
     """Return a table for export: labels as text; without `handles`, no names of accounts.
 
-    Then the columns ``username``, ``name`` and ``key`` are left out, mentions in texts (``@someone``) become ``@…``, and in the
-    arguments of sign-ups and edited profiles the two are emptied. What a text says about a person in other words stays.
+    Then the columns ``username``, ``name`` and ``key`` are left out, mentions in texts (``@someone``) become ``@…``,
+    and in the arguments of sign-ups and edited profiles the names are emptied. What a text says about a person in other
+    words stays.
     """
     frame = run.table(name)
     schema = frame.collect_schema()
