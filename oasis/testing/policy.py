@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.actions import READ_ACTIONS, TARGETS, TEXT_ACTIONS, USER_ACTIONS, Action, ActionBatch, TargetKind
-from oasis.interfaces import Answer, Decisions, Observations, Policy, PolicyContext, Question
+from oasis.interfaces import Answer, Decisions, Observations, Policy, PolicyContext, Question, RendersPrompts
 from oasis.testing.situations import WordEmbedder, first_agents, observations_of, policy_context, policy_world
 from oasis.world.world import World
 
@@ -128,6 +128,15 @@ class PolicyTests:
         assert np.array_equal(np.unique(actions.agent_id), first_agents(world))
         if self.acts_on_what_it_sees:
             assert not np.isin(actions.target_kind, (TargetKind.POST, TargetKind.COMMENT)).any()
+
+    def test_prompt_templates_are_named_texts(self) -> None:
+        """A policy that makes prompts of templates gives their texts, the same each time."""
+        policy = self.make()
+        if isinstance(policy, RendersPrompts):
+            texts = dict(policy.prompt_templates())
+            assert texts
+            assert all(isinstance(part, str) for item in texts.items() for part in item)
+            assert texts == dict(self.make().prompt_templates())  # type: ignore[attr-defined]
 
     def test_interviews_change_nothing(self) -> None:
         """Answers are aligned with the agents, fit the question, repeat, and leave the world as it was."""
