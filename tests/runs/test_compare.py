@@ -197,6 +197,24 @@ def test_a_branch_is_paired_with_its_parent_and_told_apart_by_its_later_scenario
     assert compare([runs / "b-1", branch]).arms[1].repeats == "A"  # a branch that changed nothing
 
 
+def test_files_count_by_content_and_servers_not_at_all(runs: Path, tmp_path: Path) -> None:
+    paths = {}
+    for name, place, digest in (("here", "/x/pop", "aa"), ("moved", "/y/pop", "aa"), ("edited", "/x/pop", "bb")):
+        paths[name] = Path(shutil.copytree(runs / "a-1", tmp_path / name))
+        manifest = Manifest.read(paths[name])
+        manifest.inputs = {f"{place}/users.parquet": digest}
+        population = {"source": "parquet", "path": place}
+        manifest.scenario = manifest.scenario | {
+            "population": population,
+            "llm": manifest.scenario["llm"] | {"endpoints": [f"http://{name}"]},
+        }
+        manifest.write(paths[name])
+    assert compare([paths["here"], paths["moved"]]).arms[1].repeats == "A"
+    found = compare([paths["here"], paths["edited"]])
+    assert found.arms[1].repeats is None
+    assert ("file /x/pop/users.parquet", "changed") in found.differs.select("key", "change").rows()
+
+
 def test_a_run_in_progress_is_compared_as_far_as_it_is(tmp_path: Path) -> None:
     ended = MadeUpRun(tmp_path / "ended", seed=2).finish(report=False)
     going = MadeUpRun(tmp_path / "going").record(3)

@@ -1,24 +1,33 @@
 """Which runs are replicates of one arm, and which of two arms are pairs.
 
-Runs whose scenarios say the same but for seed and name are replicates of one arm. A scenario is looked at with its
-history: a branch was made with its ancestors' scenarios up to where it left them. Runs of two arms with the same seed
-share every draw that the difference does not touch, so they are a pair.
+Runs whose scenarios say the same but for seed and name are replicates of one arm. Files that they were made from count
+by content, not by path. A scenario is looked at with its history: a branch was made with its ancestors' scenarios up to
+where it left them. Runs of two arms with the same seed share every draw that the difference does not touch, so they are
+a pair.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from oasis.errors import ScenarioError
 from oasis.runs.manifest import Manifest
 from oasis.runs.reading import Run
+from oasis.scenario import Scenario
 
 __all__ = ["NEVER_TELLS_APART", "Arm", "Period", "group_runs", "periods"]
 
-NEVER_TELLS_APART = ("simulation.seed", "simulation.name", "output", "budget")
-"""Keys, and tables of keys, that make no other arm: which replicate it is, what is kept, when to stop."""
+NEVER_TELLS_APART = (
+    *("simulation.seed", "simulation.name", "output", "budget"),
+    *(f"llm.{key}" for key in ("endpoints", "api_key_env", "concurrency", "timeout_s", "attempts")),
+    *("llm.failure_limit", "llm.failure_window"),
+)
+"""Keys, and tables of keys, that make no other arm: which replicate it is, what is kept, when to stop, how servers are
+reached."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class Arm:
     repeats: str | None = None
 
     @property
+    def inputs(self) -> dict[str, str]:
+        """Path to SHA-256 of the files that its first run was made from."""
+        return self.runs[0].manifest.inputs
+
+    @property
     def seeds(self) -> list[int]:
         """Of its runs, ascending."""
         return [run.manifest.seed for run in self.runs]
@@ -72,7 +86,7 @@ def group_runs(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[Arm]:
     """
     members: dict[tuple[str, int], dict[int, Run]] = {}
     for run in runs:
-        made_with = _fingerprint(periods(run.manifest), ignored)
+        made_with = _fingerprint(run.manifest, ignored)
         again = 0
         while run.manifest.seed in members.get((made_with, again), {}):
             again += 1
@@ -109,14 +123,18 @@ def _label(number: int) -> str:
     return letter if number < 26 else f"{letter}{number // 26 + 1}"
 
 
-def _fingerprint(parts: Sequence[Period], ignored: Sequence[str]) -> str:
-    content = [(part.first, part.last, _comparable(part.scenario, ignored)) for part in parts]
-    return json.dumps(content, sort_keys=True)
+def _fingerprint(manifest: Manifest, ignored: Sequence[str]) -> str:
+    made = [(part.first, part.last, _comparable(part.scenario, ignored)) for part in periods(manifest)]
+    return json.dumps([made, sorted(manifest.inputs.values())], sort_keys=True)
 
 
 def _comparable(scenario: Mapping[str, Any], ignored: Sequence[str] = ()) -> dict[str, Any]:
     """Return a scenario without what tells no arms apart."""
-    return _without(scenario, [key.split(".") for key in (*NEVER_TELLS_APART, *ignored)])
+    own = {key: value for key, value in scenario.items() if key != "injected"}
+    with suppress(ScenarioError):  # one of another version is compared as it is written
+        own = Scenario.from_dict(own).decisive()
+    kept = _without(own, [key.split(".") for key in (*NEVER_TELLS_APART, *ignored)])
+    return kept | {key: scenario[key] for key in ("injected",) if key in scenario}
 
 
 def _without(table: Mapping[str, Any], paths: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -93,6 +93,11 @@ def notes_on(runs: Sequence[Run]) -> list[str]:
         if run.state != "done":
             planned = run.manifest.steps_planned
             notes.append(f"{run.path} is not done ({run.state}): {run.steps_done:,} of {planned:,} steps")
+        for entry in run.manifest.resumed:
+            if told := entry.get("differences"):
+                notes.append(
+                    f"{run.path} went on after step {entry.get('after_step')} by other means: {'; '.join(told)}"
+                )
     minutes = {run.manifest.step_minutes for run in runs}
     if len(minutes) > 1:
         notes.append(f"steps are of different length ({', '.join(f'{m:g}' for m in sorted(minutes))} minutes); "

@@ -22,6 +22,9 @@ DIFFERENCES = {
 }
 """Columns of `arm_differences`; the two values are JSON, null where there is none."""
 
+Row = tuple[str, str, str | None, str | None]
+"""Key, change, JSON before and after."""
+
 _REPLICATE = ("simulation.seed", "simulation.name")
 _ENTRIES = ("interventions", "injected")
 
@@ -41,14 +44,13 @@ def arm_differences(baseline: Arm, arm: Arm) -> pl.DataFrame:
         before, after = ([p for p in a.periods if p.first <= first][-1].scenario for a in (baseline, arm))
         last = None if following is None else following - 1
         rows += [(first, last, *row) for row in scenario_differences(before, after)]
+    rows += [(1, None, *row) for row in _files(baseline.inputs, arm.inputs)]
     return pl.DataFrame(rows, DIFFERENCES, orient="row")
 
 
-def scenario_differences(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> list[tuple[str, str, str | None, str | None]]:
+def scenario_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Row]:
     """Return (key, change, JSON before, JSON after) of what differs; seed and name, which tell replicates, left out."""
-    rows: list[tuple[str, str, str | None, str | None]] = []
+    rows: list[Row] = []
     plain = [{k: v for k, v in scenario.items() if k not in _ENTRIES} for scenario in (before, after)]
     old, new = (_flat(scenario) for scenario in plain)
     for key in [*old, *(key for key in new if key not in old)]:
@@ -57,6 +59,22 @@ def scenario_differences(
             rows.append((key, change, old.get(key), new.get(key)))
     for table in _ENTRIES:
         rows += _entries(table, before.get(table, []), after.get(table, []))
+    return rows
+
+
+def _files(before: Mapping[str, str], after: Mapping[str, str]) -> list[Row]:
+    """Compare the files that runs were made from, by content; the values are the beginnings of SHA-256."""
+    rows: list[Row] = []
+    for change, files, others in (("removed", before, after), ("added", after, before)):
+        for path, digest in files.items():
+            if digest in others.values():
+                continue
+            if path in others:
+                if change == "removed":
+                    rows.append((f"file {path}", "changed", _json(digest[:12]), _json(others[path][:12])))
+                continue
+            values = (_json(digest[:12]), None) if change == "removed" else (None, _json(digest[:12]))
+            rows.append((f"file {path}", change, *values))
     return rows
 
 
@@ -71,16 +89,14 @@ def _flat(value: Any, at: str = "") -> dict[str, str]:
     return {key: text for name, part in items for key, text in _flat(part, f"{at}.{name}" if at else name).items()}
 
 
-def _entries(
-    table: str, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, str, str | None, str | None]]:
+def _entries(table: str, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Compare lists of interventions: the same entries fall out wherever they stand, others meet by kind and step."""
     old, new = list(before), list(after)
     for entry in before:
         if entry in new:
             old.remove(entry)
             new.remove(entry)
-    rows: list[tuple[str, str, str | None, str | None]] = []
+    rows: list[Row] = []
     for entry in old:
         same_kind = [other for other in new if other.get("kind") == entry.get("kind")]
         same_kind.sort(key=lambda other: other.get("step") != entry.get("step"))
