@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "oasis.cli.again:replay",
     "resume": "oasis.cli.again:resume",
     "run": "oasis.cli.run:run",
+    "verify": "oasis.cli.verify:verify",
 }
 
 
