@@ -121,8 +121,7 @@ def _expected(ev: Evidence, events: Events) -> Iterator[tuple[str, str, npt.NDAr
     def count(rows: npt.NDArray[np.bool_]) -> I64:
         return np.bincount(events.step[rows] - 1, minlength=n)
 
-    pairs = np.unique(events.step[mine] << 32 | events.agent[mine])
-    yield "active", "events", np.bincount((pairs >> 32) - 1, minlength=n)
+    yield "active", "events", np.bincount((events.activations >> 32) - 1, minlength=n)
     yield "actions", "events", count(mine & ~failed)
     yield "failed_decisions", "events", count(mine & failed)
     yield "rejected", "events", count(mine & ~accepted)

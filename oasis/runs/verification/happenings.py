@@ -18,7 +18,7 @@ from oasis.actions import Action, Outcome, TargetKind
 from oasis.records import EVENTS
 from oasis.runs.verification.evidence import Evidence, coded, ids, json_numbers
 
-__all__ = ["ACTIONS", "KINDS", "MAKES", "OUTCOMES", "TARGET_KINDS", "Events", "Made", "action"]
+__all__ = ["ACTIONS", "KINDS", "MAKES", "OUTCOMES", "TARGET_KINDS", "Events", "Made", "action", "packed_pairs"]
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -119,6 +119,12 @@ class Events:
         actor[posted] = self.target[posted]
         return actor
 
+    @cached_property
+    def activations(self) -> I64:
+        """The distinct (step, agent) of agents' events, packed and sorted."""
+        packed = np.sort(packed_pairs(self.step[~self.outside], self.agent[~self.outside]))
+        return packed[np.r_[True, packed[1:] != packed[:-1]][: len(packed)]]
+
     def having(self, names: Sequence[str]) -> Bool:
         """Return which are accepted actions of these names."""
         return np.asarray(self.accepted & np.isin(self.action, action(*names)))
@@ -149,6 +155,11 @@ class Events:
         while not np.array_equal(again := root[root], root):  # as often as the logarithm of the deepest chain
             root = again
         return root
+
+
+def packed_pairs(a: I64, b: I64) -> I64:
+    """Return pairs of ids as one number each, in their order."""
+    return a << 32 | b & 0xFFFFFFFF
 
 
 def _labels(column: pa.ChunkedArray) -> list[str]:

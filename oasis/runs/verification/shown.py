@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from oasis.interfaces import Source
 from oasis.runs.verification.evidence import Evidence, Part, coded, ids
 from oasis.runs.verification.findings import Problem
-from oasis.runs.verification.happenings import Events
+from oasis.runs.verification.happenings import Events, packed_pairs
 from oasis.runs.verification.whole_files import Found
 
 __all__ = ["check_calls", "check_impressions", "check_interviews"]
@@ -28,7 +28,6 @@ def check_impressions(ev: Evidence, events: Events) -> Found:
     posts, messages = events.made("posts"), events.made("messages")
     post_step, post_outside = _when(events, posts.base, posts.rows)
     message_step, _ = _when(events, messages.base, messages.rows)
-    active = _pairs(events.step[~events.outside], events.agent[~events.outside])
     count = 0
     for part, table in ev.rows("impressions"):
         count += table.num_rows
@@ -50,7 +49,7 @@ def check_impressions(ev: Evidence, events: Events) -> Found:
             (heard[~known], "tells message %(message)s, which was not there when that step began"),
             (np.flatnonzero((post >= 0) == (message >= 0)), "shows neither a post nor a message, or both"),
             (np.flatnonzero(coded(table["source"], _SOURCES) < 0), "has a source that is none"),
-            (_strangers(step, agent, active), "is of an agent without an event in that step"),
+            (_strangers(step, agent, events.activations), "is of an agent without an event in that step"),
         ):
             problems += _first(part, wrong, step, what, **place, post=post, message=message)
     return f"{count:,} impressions: their agents, posts, messages and positions", problems, []
@@ -61,7 +60,6 @@ def check_calls(ev: Evidence, events: Events) -> Found:
     problems: list[Problem] = []
     columns = ["step", "agent_id", "turn", "attempt", "purpose", "status", "tokens_in", "tokens_cached", "tokens_out"]
     joined = _joined_steps(events)
-    active = _pairs(events.step[~events.outside], events.agent[~events.outside])
     count = 0
     for part in [*ev.parts["llm_calls"], *ev.dropped]:
         table = ev.read(part, columns)
@@ -72,7 +70,9 @@ def check_calls(ev: Evidence, events: Events) -> Found:
         tokens = {n: ids(table[f"tokens_{n}"]) for n in ("in", "cached", "out")}
         negative = [pc.less(pc.fill_null(table[f"tokens_{n}"], 0), 0).to_numpy().astype(bool) for n in tokens]
         deciding = np.flatnonzero(purpose == 0)
-        idle = deciding[_strangers(step[deciding], agent[deciding], active)] if not dropped else deciding[:0]
+        idle = (
+            deciding[_strangers(step[deciding], agent[deciding], events.activations)] if not dropped else deciding[:0]
+        )
         exists = (agent >= 0) & (agent < len(joined))
         exists[exists] = joined[agent[exists]] <= step[exists]
         for wrong, what in (
@@ -97,9 +97,9 @@ def check_interviews(ev: Evidence, events: Events) -> Found:
         exists = (agent >= 0) & (agent < len(joined))
         exists[exists] = joined[agent[exists]] <= step[exists]
         problems += _first(part, np.flatnonzero(~exists), step, "is of an agent that did not exist", agent=agent)
-        answered.append(_packed(step, agent))
+        answered.append(packed_pairs(step, agent))
     asked = events.having(("interview",))
-    wanted, times = np.unique(_packed(events.step[asked], events.target[asked]), return_counts=True)
+    wanted, times = np.unique(packed_pairs(events.step[asked], events.target[asked]), return_counts=True)
     got, found = np.unique(np.concatenate(answered), return_counts=True)
     at = np.searchsorted(got, wanted)
     there = np.zeros(len(wanted), np.int64)
@@ -127,18 +127,9 @@ def _joined_steps(events: Events) -> I64:
     return _when(events, users.base, users.rows)[0]
 
 
-def _packed(step: I64, agent: I64) -> I64:
-    return step << 32 | agent & 0xFFFFFFFF
-
-
-def _pairs(step: I64, agent: I64) -> I64:
-    """Return the distinct (step, agent), packed and sorted."""
-    return np.unique(_packed(step, agent))
-
-
 def _strangers(step: I64, agent: I64, active: I64) -> I64:
     """Return the rows whose (step, agent) is not among `active`."""
-    packed = _packed(step, agent)
+    packed = packed_pairs(step, agent)
     begins = np.flatnonzero(np.r_[True, packed[1:] != packed[:-1]][: len(packed)])  # rows of an agent are adjacent
     at = np.searchsorted(active, packed[begins])
     known = at < len(active)
