@@ -23,4 +23,13 @@ def first_difference(recorded: Mapping[str, pa.Table], made: Mapping[str, pa.Tab
     names = ("events", "impressions", "interviews")
     before, after = ({name: pl.DataFrame(tables[name]) for name in names} for tables in (recorded, made))
     found = step_differences(before, after, same_agents_kept=False)
-    return found[0].sentence("what came out now") if found else None
+    if not found:
+        return None
+    first = found[0]
+    who = "the outside" if first.agent_id < 0 else f"agent {first.agent_id}"
+    field = f"{first.table.removesuffix('s')} {first.position}" if first.field == "row" else first.field
+    return f"{who}, {field}: recorded {_told(first.baseline)}, now {_told(first.value)}"
+
+
+def _told(value: object) -> str:
+    return "nothing" if value is None else str(value)
