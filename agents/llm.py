@@ -86,6 +86,7 @@ class LLM:
 
     needs_embeddings: ClassVar[bool] = False
     needs_inference: ClassVar[bool] = True
+    decides_in_events: ClassVar[bool] = True
 
     def __init__(self, parameters: LLMParameters | None = None) -> None:
         self.parameters = p = parameters or LLMParameters()

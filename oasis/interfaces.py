@@ -567,7 +567,12 @@ class RendersPrompts(Protocol):
 
 
 class Policy(Protocol):
-    """How agents choose among actions. Stateless but for the tables it declares."""
+    """How agents choose among actions. Stateless but for the tables it declares.
+
+    A class may set ``decides_in_events = True``: all that it decides is in its events (every text is `content`, none a
+    `text_id`; ``updates`` are empty; no action aims at what an earlier one failed to create). Then steps that are
+    executed again take its decisions from there, and it is not asked.
+    """
 
     needs_embeddings: ClassVar[bool]
     needs_inference: ClassVar[bool]

@@ -30,6 +30,13 @@ class OutputConfig(Parameters):
     sync : bool
         Whether each step is forced to disk before it is marked as done (survives a power cut, not only a killed
         process).
+    checkpoint_steps : int
+        A checkpoint every so many steps; 0 for none. Without any, a killed run is executed again from its first step.
+    checkpoint_minutes : float
+        And whenever so many minutes of wall-clock time have gone by since the last; 0 for never. Neither changes a
+        result.
+    checkpoints_kept : int
+        How many checkpoints are kept: the newest.
     report : bool
         Whether ``report.html`` and its figures are written at the end.
     top_cascades : int
@@ -41,5 +48,8 @@ class OutputConfig(Parameters):
     sample_share: float = Field(default=0.05, gt=0, le=1)
     steps_per_block: int = Field(default=60, ge=1, le=100_000)
     sync: bool = True
+    checkpoint_steps: int = Field(default=60, ge=0)
+    checkpoint_minutes: float = Field(default=0, ge=0, allow_inf_nan=False)
+    checkpoints_kept: int = Field(default=2, ge=1, le=100_000)
     report: bool = True
     top_cascades: int = Field(default=10, ge=0, le=1000)

@@ -58,6 +58,7 @@ LLM_CALLS = pa.schema(
         ("response", pa.large_string()),
         ("options", pa.list_(pa.uint64())),
         ("logprobs", pa.list_(pa.float32())),
+        ("reused", pa.bool_()),  # true: the answer that the parent of a branch was given; not asked, not paid for again
     ]
 )
 INTERVIEWS = pa.schema(

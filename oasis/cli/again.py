@@ -12,7 +12,7 @@ from oasis.cli.progress import RunProgress
 from oasis.cli.run import execute, report
 from oasis.errors import OasisError
 from oasis.runs import open_run
-from oasis.simulation import again
+from oasis.simulation import Simulation, again
 
 __all__ = ["replay", "resume"]
 
@@ -23,30 +23,43 @@ __all__ = ["replay", "resume"]
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a limit, e.g. budget.max_calls=900."
 )
+@click.option("--allow-changes", is_flag=True, help="Go on though versions, templates ... differ; noted in the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def resume(run: Path, endpoint: str | None, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def resume(
+    run: Path, endpoint: str | None, overrides: tuple[str, ...], allow_changes: bool, as_json: bool, quiet: bool
+) -> None:
     """Go on with a RUN that was stopped or killed, to the same end as if it had not been.
 
-    The steps that are done are executed again, with the recorded answers, and compared; no recorded answer is asked
-    for a second time. The run's directory is replaced when the resumed run has ended.
+    The world is taken from the newest checkpoint that is whole; the steps since are executed again with the recorded
+    decisions, and compared. No recorded answer of a language model is asked for a second time.
     """
     changes = [*overrides] if endpoint is None else [*overrides, f'llm.endpoints=["{endpoint}"]']
     begun = time.perf_counter()
-    resumption = again.Resumption(run, changes)
-    simulation = resumption.simulation
-    steps = simulation.scenario.simulation.steps
-    click.echo(f"{run}: {resumption.steps_done} of {steps} steps are done; they are executed again first", err=True)
+    simulation = again.resume(run, changes, allow_changes=allow_changes)
+    _announce(run, simulation)
     try:
-        with RunProgress(steps, quiet) as progress:
+        with RunProgress(simulation.scenario.simulation.steps, quiet) as progress:
             asyncio.run(execute(simulation, progress))
     except OasisError:
-        resumption.commit()
-        if run.exists() and simulation.ended:
+        if simulation.ended:
             report(simulation.summary, run, begun, as_json)
         raise
-    resumption.commit()
     report(simulation.summary, run, begun, as_json)
+
+
+def _announce(run: Path, simulation: Simulation) -> None:
+    place = simulation.place
+    assert isinstance(place, again.Resumption)
+    done, taken = place.steps_done, simulation.world.step
+    for damage in place.damage:
+        click.echo(f"Warning: {damage}; it is done without", err=True)
+    since = f"checkpoint of step {taken}" if taken else "beginning"
+    repeated = f"; steps {taken + 1} to {done} are executed again first" if taken < done else ""
+    click.echo(
+        f"{run}: {done} of {simulation.scenario.simulation.steps} steps are done; taken up from the {since}{repeated}",
+        err=True,
+    )
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -46,24 +46,37 @@ class RecordedAnswers:
     rows : pyarrow.Table or iterable of mappings
         Rows of `oasis.records.LLM_CALLS`, as `Client` records and journals them. Of two rows with the same key the
         later one counts.
+    of_step : callable, optional
+        ``of_step(step)`` returns further rows of a step, asked for when its first question comes; `rows` go before
+        them. Those of one step are held at a time.
     retry_after_step : int, optional
         A question of a later step whose last recorded attempt failed in transport is asked again (of a run that
         stopped because its server was away); all others are taken as failed, as they were.
     """
 
-    def __init__(self, rows: pa.Table | Iterable[Mapping[str, Any]], retry_after_step: int | None = None) -> None:
-        self._retry_after_step = retry_after_step
-        self._attempts: dict[Key, dict[int, dict[str, Any]]] = {}
-        for row in rows.to_pylist() if isinstance(rows, pa.Table) else rows:
-            key = (row["step"], row["agent_id"], row["turn"], row["purpose"], row["prompt_hash"])
-            self._attempts.setdefault(key, {})[row["attempt"]] = dict(row)
+    def __init__(
+        self,
+        rows: pa.Table | Iterable[Mapping[str, Any]] = (),
+        retry_after_step: int | None = None,
+        of_step: Callable[[int], Iterable[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        self._retry_after_step, self._of_step = retry_after_step, of_step
+        self._attempts = _by_question(rows.to_pylist() if isinstance(rows, pa.Table) else rows)
+        self._further: tuple[int, Attempts] = (-1, {})
 
     def __len__(self) -> int:
         return len(self._attempts)
 
     def attempts(self, request: InferenceRequest, hashed: int) -> list[dict[str, Any]]:
         """Return the recorded attempts of a question in their order, those after a gap left out."""
-        found = self._attempts.get((request.step, request.agent_id, request.turn, request.purpose, hashed), {})
+        key = (request.step, request.agent_id, request.turn, request.purpose, hashed)
+        found = self._attempts.get(key)
+        if found is None and self._of_step is not None:
+            if self._further[0] != request.step:
+                self._further = request.step, _by_question(self._of_step(request.step))
+            found = self._further[1].get(key)
+        if found is None:
+            return []
         rows: list[dict[str, Any]] = []
         while len(rows) + 1 in found:
             rows.append(found[len(rows) + 1])
@@ -84,3 +97,14 @@ class RecordedAnswers:
         if self.retries(last):
             return False
         return len(rows) >= attempts or (last["error"] or "").startswith(FINAL_ERROR)
+
+
+Attempts = dict[Key, dict[int, dict[str, Any]]]
+
+
+def _by_question(rows: Iterable[Mapping[str, Any]]) -> Attempts:
+    attempts: Attempts = {}
+    for row in rows:
+        key = (row["step"], row["agent_id"], row["turn"], row["purpose"], row["prompt_hash"])
+        attempts.setdefault(key, {})[row["attempt"]] = dict(row)
+    return attempts

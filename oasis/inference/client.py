@@ -248,6 +248,7 @@ class Client:
             "response": reply.text if reply else None,
             "options": None,
             "logprobs": None,
+            "reused": None,
         }
         if self._journal is not None:
             self._journal(row)

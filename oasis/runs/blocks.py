@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oasis.errors import RunDirectoryError
@@ -28,9 +29,13 @@ from oasis.runs.directory import CURRENT
 
 __all__ = [
     "Mark",
+    "block_files",
     "block_name",
+    "convert_left",
+    "cut_block",
     "marks_path",
     "metrics_frame",
+    "parse_mark",
     "read_marks",
     "read_recorded",
     "read_stream",
@@ -96,12 +101,20 @@ def read_marks(directory: Path) -> list[Mark]:
         return []
     marks = []
     for number, line in enumerate(lines, 1):
-        try:
-            m = json.loads(line)
-            marks.append(Mark(int(m["step"]), int(m["block"]), dict(m["bytes"]), dict(m["metrics"])))
-        except (ValueError, KeyError, TypeError):
-            raise RunDirectoryError(f"{path}: damaged: line {number} is no mark of a step") from None
+        mark = parse_mark(line)
+        if mark is None:
+            raise RunDirectoryError(f"{path}: damaged: line {number} is no mark of a step")
+        marks.append(mark)
     return marks
+
+
+def parse_mark(line: bytes) -> Mark | None:
+    """Return the mark in a line; None where it is none."""
+    try:
+        m = json.loads(line)
+        return Mark(int(m["step"]), int(m["block"]), dict(m["bytes"]), dict(m["metrics"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def metrics_frame(marks: Sequence[Mark]) -> pl.DataFrame:
@@ -153,6 +166,46 @@ def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> No
         os.fsync(file.fileno())
     os.replace(part, target)
     stream.unlink(missing_ok=True)
+
+
+def convert_left(directory: Path) -> None:
+    """Turn into Parquet what is marked and is not yet: the last block, and those that were not in the background."""
+    last_of_block = {mark.block: mark for mark in read_marks(directory)}
+    for block, mark in last_of_block.items():
+        for name, schema in STEP_TABLES.items():
+            target = directory / name / block_name(block, mark.step)
+            if not target.exists():
+                to_parquet(stream_path(directory, name, block), mark.lengths.get(name, 0), schema, target)
+
+
+def cut_block(source: Path, last: int, folder: Path) -> Path:
+    """Write the rows of a block's Parquet file up to step `last` as a file in `folder` and return its path."""
+    first = int(source.stem.partition("-")[0])
+    target = folder / block_name(first, last)
+    part = target.with_name(f".{target.name}.part")
+    with pq.ParquetFile(source) as file, pq.ParquetWriter(part, file.schema_arrow, compression="zstd") as writer:
+        for group in range(file.num_row_groups):  # steps are in order, so those behind `last` are not read
+            if _first_step(file, group) > last:
+                break
+            table = file.read_row_group(group)
+            writer.write_table(table.filter(pc.less_equal(table["step"], last)))
+    os.replace(part, target)
+    return target
+
+
+def _first_step(file: pq.ParquetFile, group: int) -> int:
+    statistics = file.metadata.row_group(group).column(0).statistics
+    return int(statistics.min) if statistics is not None and statistics.has_min_max else 0
+
+
+def block_files(directory: Path, table: str) -> list[tuple[int, int, Path]]:
+    """Return (first step, last step, path) of a table's Parquet files, in order."""
+    files = []
+    for path in (directory / table).glob("[0-9]*-[0-9]*.parquet"):
+        first, _, last = path.stem.partition("-")
+        if first.isdigit() and last.isdigit():
+            files.append((int(first), int(last), path))
+    return sorted(files)
 
 
 def read_recorded(directory: Path, table: str) -> tuple[list[Path], pa.Table]:

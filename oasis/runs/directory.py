@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +18,17 @@ from oasis.errors import RunDirectoryError, nearest
 from oasis.paths import check_absent
 from oasis.records import STEP_TABLES
 from oasis.runs.manifest import Manifest
-from oasis.runs.process import ProcessState, process_state, write_process
+from oasis.runs.process import PROCESS, ProcessState, WriterLock, process_state
 from oasis.runs.provenance import code_revision, versions
 
-__all__ = ["CURRENT", "INITIAL", "WORLD_TABLES", "RunDirectory", "write_parquet"]
+__all__ = ["CURRENT", "INHERITED", "INITIAL", "WORLD_TABLES", "RunDirectory", "write_parquet", "write_world"]
 
 CURRENT = "current"
 """Folder of what is in progress: one Arrow IPC stream per table, and the marks of steps done."""
 INITIAL = "initial"
 """Folder of the world before step 1, while the run lasts."""
+INHERITED = "inherited"
+"""Folder of what a branch took from its parent for later steps, until it is done."""
 WORLD_TABLES = ("users", "posts", "comments", "follows")
 """The world at the end, one Parquet file each."""
 
@@ -39,11 +41,14 @@ class RunDirectory:
     path : Path
     manifest : Manifest
         As last written.
+    lock : WriterLock or None
+        Held by whoever appends to it.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, lock: WriterLock | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.lock = lock
 
     @classmethod
     def create(
@@ -53,6 +58,7 @@ class RunDirectory:
         *,
         refused_rows: Sequence[Mapping[str, Any]] = (),
         world: Mapping[str, pa.Table] | None = None,
+        fill: Callable[[Path], None] | None = None,
         **fields: Any,
     ) -> Self:
         """Make a run directory, whole or not at all, with a manifest that says "running".
@@ -66,7 +72,10 @@ class RunDirectory:
         refused_rows : sequence of mapping
             Rows of the population that were left out.
         world : mapping, optional
-            `world_tables` of the world before step 1, so that a run in progress or killed can be read with its posts.
+            `world_tables` of the world before the first step, so that a run in progress or killed can be read with its
+            posts.
+        fill : callable, optional
+            Called with the directory while it is made, to put further files into it.
         **fields
             Further fields of the manifest.
 
@@ -95,19 +104,21 @@ class RunDirectory:
             for folder in (CURRENT, *STEP_TABLES):
                 (part / folder).mkdir()
             if world:
-                (part / INITIAL).mkdir()
-                for name in WORLD_TABLES:
-                    write_parquet(world[name], part / INITIAL / f"{name}.parquet")
-            write_process(part)
+                write_world(world, part / INITIAL)
+            if fill:
+                fill(part)
             manifest.write(part)
+            lock = WriterLock.acquire(part)
             os.rename(part, path)
-        except OSError as error:
+        except (OSError, RunDirectoryError) as error:
             shutil.rmtree(part, ignore_errors=True)
             for parent in missing:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
-            raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; choose another --out") from None
-        return cls(path, manifest)
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RunDirectoryError(f"{path}: cannot be made: {reason}; choose another --out") from None
+        lock.path = path / PROCESS
+        return cls(path, manifest, lock)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -148,6 +159,16 @@ class RunDirectory:
     def mark_stopped(self, status: str, message: str) -> Manifest:
         """Note that the run ended before its last step ("stopped": can be resumed; "failed": by an error)."""
         return self.update(status=status, message=message, finished_at=_now())
+
+
+def write_world(world: Mapping[str, pa.Table], folder: Path) -> None:
+    """Write the tables of `WORLD_TABLES` into a folder, which appears whole or not at all."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for name in WORLD_TABLES:
+        write_parquet(world[name], part / f"{name}.parquet")
+    part.rename(folder)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,9 +10,19 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from oasis.errors import RunStoppedError
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-__all__ = ["JOURNAL", "Journal", "read_journal"]
+from oasis.errors import RunStoppedError
+from oasis.records import LLM_CALLS
+from oasis.runs.blocks import block_files
+from oasis.runs.directory import CURRENT
+
+__all__ = ["DROPPED", "JOURNAL", "Journal", "later_calls", "read_journal"]
+
+DROPPED = "-dropped.parquet"
+"""How the names of files in ``llm_calls`` end that hold calls of a step that was begun and dropped."""
 
 JOURNAL = "journal.jsonl"
 """One JSON object per attempt of the step in progress; empty between steps, gone when the run has ended."""
@@ -19,6 +30,8 @@ JOURNAL = "journal.jsonl"
 
 class Journal:
     """Appends rows of `oasis.records.LLM_CALLS`, one ``write`` each: they survive the death of the process.
+
+    Rows of a process that was killed stay; a line that it did not finish is cut off.
 
     Parameters
     ----------
@@ -28,7 +41,10 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / JOURNAL
+        whole = self._path.read_bytes().rfind(b"\n") + 1 if self._path.exists() else 0
         self._file: BinaryIO = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        self._file.truncate(whole)
+        self._last_step = max((row["step"] for row in read_journal(directory)), default=0)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one attempt.
@@ -51,10 +67,10 @@ class Journal:
         """Force what was written to disk, before the step is marked as done."""
         os.fsync(self._file.fileno())
 
-    def clear(self) -> None:
-        """Forget the rows: they are in ``llm_calls`` now."""
-        self._file.truncate(0)
-        self._file.seek(0)
+    def clear(self, step: int) -> None:
+        """Forget the rows, those of `step` being in ``llm_calls`` now; not while there are some of later steps."""
+        if self._last_step <= step:
+            self._file.truncate(0)
 
     def close(self, remove: bool = True) -> None:
         """Let go of the file; `remove` it where its rows are in ``llm_calls``."""
@@ -74,4 +90,26 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except ValueError:
             break
+    return rows
+
+
+def later_calls(directory: Path, step: int) -> list[dict[str, Any]]:
+    """Return all rows of ``llm_calls`` after `step` that can be read, in whatever file they are, and the journal's."""
+    table = directory / "llm_calls"
+    files = [file for _, last, file in block_files(directory, "llm_calls") if last > step]
+    rows: list[dict[str, Any]] = []
+    for file in (*files, *sorted(table.glob(f"*{DROPPED}")), *sorted((directory / CURRENT).glob("llm_calls-*.arrows"))):
+        rows += _rows_of(file, step)
+    return rows + [row for row in read_journal(directory) if row["step"] > step]
+
+
+def _rows_of(file: Path, step: int) -> list[dict[str, Any]]:
+    """Return the rows of a file after `step`, as far as it can be read."""
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, pa.ArrowException):
+        if file.suffix == ".parquet":
+            return pq.read_table(file, schema=LLM_CALLS, filters=[("step", ">", step)]).to_pylist()
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
+            for batch in reader:
+                rows += batch.filter(pc.greater(batch["step"], step)).to_pylist()
     return rows

@@ -196,6 +196,7 @@ def posts_so_far(before: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
         & pl.col("action").cast(pl.String).is_in(list(written))
     )
     outside = pl.col("agent_id") < 0
+    known = before.with_columns(pl.col("kind").cast(pl.String))
     made = posted.select(
         post_id="created_id",
         author_id=pl.when(outside).then("target_id").otherwise("agent_id"),
@@ -204,7 +205,8 @@ def posts_so_far(before: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
         step="step",
         content=pl.when(outside).then(pl.col("content").str.json_path_match("$.text")).otherwise("content"),
     ).sort("post_id")
-    known = before.with_columns(pl.col("kind").cast(pl.String))
+    # of a run that was resumed, `before` holds the posts up to there
+    made = made.filter(pl.col("post_id") >= known.select(pl.len()).collect().item())
     rows = pl.concat([known, made], how="diagonal").collect()
     root = rows["root_id"].fill_null(-1).to_numpy(writable=True)
     parent = rows["parent_id"].fill_null(-1).to_numpy()

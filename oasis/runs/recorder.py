@@ -17,8 +17,18 @@ import pyarrow.compute as pc
 
 from oasis.errors import RunStoppedError
 from oasis.records import STEP_TABLES
-from oasis.runs.blocks import Mark, block_name, marks_path, metrics_frame, read_marks, stream_path, to_parquet
-from oasis.runs.directory import CURRENT, INITIAL, WORLD_TABLES, RunDirectory, write_parquet
+from oasis.runs.blocks import (
+    Mark,
+    block_name,
+    convert_left,
+    marks_path,
+    metrics_frame,
+    read_marks,
+    stream_path,
+    to_parquet,
+)
+from oasis.runs.directory import CURRENT, INHERITED, INITIAL, WORLD_TABLES, RunDirectory, write_parquet
+from oasis.runs.journal import DROPPED
 from oasis.runs.manifest import MANIFEST, Manifest, Status
 from oasis.runs.process import PROCESS
 from oasis.runs.provenance import hash_files
@@ -35,12 +45,12 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 """Order of a table's rows within a step, where the caller did not bring them in it already."""
 
 _force = getattr(os, "fdatasync", os.fsync)  # a tenth of the time of fsync here; both keep content and length
-_TRANSIENT = frozenset({MANIFEST, PROCESS, CURRENT, INITIAL})
+_TRANSIENT = frozenset({MANIFEST, PROCESS, CURRENT, INITIAL, INHERITED})
 _BLOCKS_WAITING = 2  # finished blocks that may wait for the background thread before a step waits for it
 
 
 class Recorder:
-    """Appends steps to a run directory.
+    """Appends steps to a run directory: a new one, or one that `oasis.runs.continuing` made ready.
 
     Parameters
     ----------
@@ -63,7 +73,8 @@ class Recorder:
     def __init__(self, directory: RunDirectory, *, steps_per_block: int = 60, sync: bool = True) -> None:
         self.directory = directory
         self._steps_per_block, self._sync = steps_per_block, sync
-        self._step = 0
+        marks = read_marks(directory.path)
+        self._step = marks[-1].step if marks else 0
         self._block: dict[str, _Stream] = {}
         self._first_of_block = 0
         self._lengths: dict[str, int] = {}
@@ -154,7 +165,7 @@ class Recorder:
         """
         if not calls.num_rows:
             return
-        target = self.directory.path / "llm_calls" / f"{self._step + 1:06d}-dropped.parquet"
+        target = self.directory.path / "llm_calls" / f"{self._step + 1:06d}{DROPPED}"
         with self.writing():
             write_parquet(_ready("llm_calls", calls), target)
 
@@ -188,8 +199,8 @@ class Recorder:
         """
         path = self.directory.path
         with self.writing():
-            self.close()
-            self._convert_left()
+            self._close_files()
+            convert_left(path)
             if tables is not None:
                 for name in WORLD_TABLES:
                     write_parquet(tables[name], path / f"{name}.parquet")
@@ -202,7 +213,10 @@ class Recorder:
             manifest = self.directory.update(files=hash_files(path, _TRANSIENT))
             shutil.rmtree(path / CURRENT)
             shutil.rmtree(path / INITIAL, ignore_errors=True)
-            (path / PROCESS).unlink(missing_ok=True)
+            if status == "done":
+                shutil.rmtree(path / INHERITED, ignore_errors=True)
+            if self.directory.lock is not None:
+                self.directory.lock.release(remove=True)
         return manifest
 
     def _report(self, top_cascades: int) -> None:
@@ -230,17 +244,24 @@ class Recorder:
         **fields
             Of the manifest.
         """
-        self.close()
+        self._close_files()
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         with contextlib.suppress(OSError):
             self.directory.update(status=status, steps_done=self._step, finished_at=finished, **fields)
+        if self.directory.lock is not None:
+            self.directory.lock.release()
 
     def mark_stopped(self, message: str, status: Status = "stopped", **finish: Any) -> Manifest:
         """Finish before the last step ("stopped": resumable; "failed": by an error), saying why."""
         return self.finish(status, message=message, **finish)
 
     def close(self) -> None:
-        """Let go of the files without finishing, as a killed process would; what is marked stays readable."""
+        """Let go of files and lock without finishing, as a killed process would; what is marked stays readable."""
+        self._close_files()
+        if self.directory.lock is not None:
+            self.directory.lock.release()
+
+    def _close_files(self) -> None:
         self._background.shutdown(wait=True)
         for stream in self._block.values():
             stream.close()
@@ -255,16 +276,6 @@ class Recorder:
             work = self._background.submit(to_parquet, source, self._lengths[name], STEP_TABLES[name], target)
             self._waiting.append(work)
         self._block = {}
-
-    def _convert_left(self) -> None:
-        """Turn into Parquet what is marked and is not yet: the last block, and those that failed in the background."""
-        path = self.directory.path
-        last_of_block = {mark.block: mark for mark in read_marks(path)}
-        for block, mark in last_of_block.items():
-            for name, schema in STEP_TABLES.items():
-                target = path / name / block_name(block, mark.step)
-                if not target.exists():
-                    to_parquet(stream_path(path, name, block), mark.lengths[name], schema, target)
 
     def _collect(self, allowed: int) -> None:
         """Raise what went wrong in the background; wait while more than `allowed` blocks are unfinished."""

@@ -16,8 +16,8 @@ from oasis.runs.directory import write_parquet
 from oasis.scenario import Scenario
 from oasis.simulation.assembly import assemble
 from oasis.simulation.engine import Engine
-from oasis.simulation.simulation import FINAL_STATE
-from oasis.world.snapshot import read_snapshot
+from oasis.simulation.point import Point
+from oasis.simulation.rebuild import newest_point
 
 __all__ = ["AFTERWARDS", "interview_run"]
 
@@ -56,9 +56,9 @@ async def interview_run(
     if manifest.status == "running":
         raise RunDirectoryError(f"{directory}: the run has not ended, so its agents' last state is not on disk")
     try:
-        parts = assemble(scenario, snapshot=read_snapshot(directory / FINAL_STATE))
+        parts = assemble(scenario, point=_last_point(directory, manifest.steps_done))
     except RunDirectoryError as error:
-        raise RunDirectoryError(f"{directory}: {error}") from None
+        raise RunDirectoryError(f"{directory}: the last state of its agents cannot be read: {error}") from None
     for agent in agents:
         if not 0 <= agent < len(parts.world.users):
             raise InputError(f"no agent {agent} in {directory}; allowed: 0 to {len(parts.world.users) - 1}")
@@ -79,3 +79,11 @@ async def interview_run(
         reason = getattr(error, "strerror", None) or error
         raise OasisError(f"{path}: the answers cannot be kept: {reason}") from None
     return answers
+
+
+def _last_point(directory: Path, step: int) -> Point:
+    damage: list[str] = []
+    found = newest_point(directory, step, damage=damage)
+    if found is None or found[0].step < step:
+        raise RunDirectoryError("; ".join(damage) or f"there is no checkpoint of step {step}")
+    return found[0]

@@ -1,127 +1,212 @@
-"""Executing a recorded run again: to go on where it stopped, or to see that it comes out the same.
-
-Nothing is restored: the steps are executed from the first, with the recorded answers of language models, and each is
-compared with what was recorded. So a run can be resumed after any end, of the process or of the machine.
-"""
+"""Going on with a run that stopped or was killed, and executing one again to see that it comes out the same."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from itertools import count, takewhile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from oasis.errors import FailureLimitError, ReplayError, RunDirectoryError, ScenarioError
+from oasis.errors import ReplayError, RunDirectoryError, ScenarioError
 from oasis.inference import RecordedAnswers
-from oasis.runs import Run, open_run
+from oasis.runs import Run, RunDirectory, open_run, world_tables
+from oasis.runs.continuing import continue_run
+from oasis.runs.journal import later_calls
+from oasis.runs.process import WriterLock
+from oasis.runs.recovery import Whole, whole_part
 from oasis.scenario import Scenario
-from oasis.simulation.afterwards import AFTERWARDS
-from oasis.simulation.earlier import Earlier, recorded_answers
+from oasis.simulation.assembly import Parts
+from oasis.simulation.earlier import Earlier
+from oasis.simulation.inherited import inherited_answers
+from oasis.simulation.point import Point
+from oasis.simulation.provenance import differences, provenance
+from oasis.simulation.rebuild import OnStep, execute_again, injected, newest_point
+from oasis.simulation.recorded import RecordedSteps
+from oasis.simulation.servers import describe_servers
 from oasis.simulation.simulation import Simulation
 
-__all__ = ["Resumption", "replay"]
+__all__ = ["Resumption", "replay", "resume"]
 
 _MAY_CHANGE = ("budget.", "output.", "llm.endpoints", "llm.concurrency", "llm.timeout_s", "llm.attempts", "llm.failure")
 
 
 class Resumption:
-    """A run that goes on.
+    """The place of a run that goes on; implements `oasis.simulation.place.Place`.
 
-    Its steps are written into a hidden directory beside it, which takes its place when `commit` is called: until then
-    the old one is as it was.
+    Nothing on disk changes until the steps since the last checkpoint have been executed again and came out the same.
+
+    Attributes
+    ----------
+    path : Path
+    checkpoint : Path or None
+        From which the world is taken up.
+    steps_done : int
+        Steps that are recorded, whole.
+    damage : list of str
+        What was found damaged; it is done without.
+    """
+
+    def __init__(self, run: Run, lock: WriterLock, overrides: Sequence[str], allow_changes: bool) -> None:
+        self.path = run.path
+        self._run, self._lock = run, lock
+        self._overrides, self._allow_changes = list(overrides), allow_changes
+        self._whole: Whole = whole_part(run)
+        self.damage = list(self._whole.damage)
+        found = newest_point(run.path, self.steps_done, self._whole.digests, self.damage)
+        self._point: Point | None = None if found is None else found[0]
+        self.checkpoint: Path | None = None if found is None else found[1]
+        self._differences: list[str] = []
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that are recorded, whole."""
+        return self._whole.last_step
+
+    def simulation(self) -> Simulation:
+        """Return the run that goes on.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it would go on by other means than it was made by, unless that was allowed.
+        InputError
+            If something that it needs is not there.
+        """
+        run, done = self._run, self.steps_done
+        past = run.manifest.past
+        if past and (self._point is None or self._point.step < past[-1].last_step):
+            # the steps of its ancestors, by their scenarios
+            self._point, _ = execute_again(run, self._point, min(past[-1].last_step, done), self._whole.digests)
+        steps = RecordedSteps(run)
+        answers = RecordedAnswers(
+            later_calls(run.path, done),
+            retry_after_step=done,
+            of_step=lambda step: (
+                steps.rows("llm_calls", step).to_pylist() if step <= done else inherited_answers(run.path, step)
+            ),
+        )
+        earlier = Earlier(
+            self._point,
+            repeat_until=done,
+            steps=steps,
+            digests=self._whole.digests,
+            answers=answers,
+            injected=injected(run),
+        )
+        scenario = Scenario.from_dict(run.manifest.scenario).with_overrides(self._overrides)
+        simulation = Simulation(scenario, self, earlier=earlier)
+        made_of = {**provenance(simulation.parts), "servers": describe_servers(scenario, simulation.parts)}
+        self._differences = differences(run.manifest, made_of)
+        if self._differences and not self._allow_changes:
+            listed = "\n".join(f"  {sentence}" for sentence in self._differences)
+            raise RunDirectoryError(
+                f"{self.path}: cannot go on as it began:\n{listed}\n"
+                "restore that, or accept that later steps are made by other means than earlier ones: --allow-changes"
+            )
+        return simulation
+
+    def make(self, parts: Parts) -> RunDirectory:
+        """Make the directory one that runs again."""
+        directory = RunDirectory(self.path, self._run.manifest, self._lock)
+        manifest = directory.manifest
+        event: dict[str, Any] = {
+            "after_step": self.steps_done,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "set": self._overrides,
+            "differences": self._differences,
+            "damage": self.damage,
+        }
+        changes: dict[str, Any] = {"resumed": [*manifest.resumed, event]}
+        if self._differences:  # from now on it is made of what is here
+            changes |= provenance(parts)
+        if self._overrides:
+            changes["scenario"] = parts.scenario.with_absolute_paths().to_dict()
+        world = world_tables(parts.world, parts.policy_names)
+        try:
+            continue_run(directory, self._whole, world, **changes)
+        except OSError as error:
+            raise RunDirectoryError(f"{error.filename or self.path}: cannot be written: {error.strerror}") from None
+        return directory
+
+    def leave(self) -> None:
+        """Give the run back as it was."""
+        self._lock.release(remove=self._run.manifest.status != "running")
+
+
+def resume(directory: str | Path, overrides: Sequence[str] = (), *, allow_changes: bool = False) -> Simulation:
+    """Return the rest of a run that was stopped or killed; its end is that of the run left alone.
+
+    Steps since the last checkpoint are executed again first, with the recorded decisions, and compared.
 
     Parameters
     ----------
     directory : path
-        A run that was stopped or killed.
+        Locked from now on, until the simulation has ended.
     overrides : sequence of str
         ``table.key=value`` of what does not change what was done: budget, output, and how endpoints are reached.
+    allow_changes : bool
+        Go on although versions, model, embedder, prompt templates or input files are others than before; the manifest
+        says so then.
 
     Raises
     ------
     RunDirectoryError
-        If the run is done or still goes on, or `directory` is no run.
+        If the run is done, or another process writes it, or it cannot go on as it began, or `directory` is no run.
     ScenarioError
         For an override that would change what was done.
+
+    Examples
+    --------
+    ``oasis.resume("runs/x_day").run_sync()``
     """
-
-    def __init__(self, directory: str | Path, overrides: Sequence[str] = ()) -> None:
-        self.directory = Path(directory)
-        if not self.directory.exists() and self._old.exists():  # killed between the two renames of `commit`
-            self._old.rename(self.directory)
-        run = open_run(self.directory)
-        _check(run)
-        for override in overrides:
-            if not override.strip().startswith(_MAY_CHANGE):
-                raise ScenarioError(
-                    f"--set {override}: would change steps that are done; allowed when resuming: "
-                    + ", ".join(f"{key}*" if key.endswith(".") else key for key in _MAY_CHANGE)
-                )
-        self._killed = self._attempts()
-        self._part = self._attempt(len(self._killed) + 1)
-        self.steps_done = run.steps_done
-        rows = recorded_answers(run)
-        for attempt in map(open_run, self._killed):  # what they were answered is not asked again
-            if attempt.process_state == "alive":
-                raise RunDirectoryError(f"{self.directory}: another process resumes it; stop it, or wait for it")
-            rows += recorded_answers(attempt)
-        self.simulation = Simulation(
-            Scenario.from_dict(run.manifest.scenario).with_overrides(overrides),
-            self._part,
-            earlier=Earlier.to_resume(run, RecordedAnswers(rows, retry_after_step=run.steps_done)),
-        )
-
-    @property
-    def _old(self) -> Path:
-        return self.directory.with_name(f".{self.directory.name}.old")
-
-    def _attempt(self, number: int) -> Path:
-        return self.directory.with_name(f".{self.directory.name}.resuming-{number}")
-
-    def _attempts(self) -> list[Path]:
-        """Return the directories of attempts that were killed; they are kept until one has come to its end."""
-        return list(takewhile(Path.exists, map(self._attempt, count(1))))
-
-    def commit(self) -> None:
-        """Put the resumed run in the place of the old one, if it got at least as far; else remove it."""
-        if not self.simulation.ended or self.simulation.summary.steps_done < self.steps_done:
-            shutil.rmtree(self._part, ignore_errors=True)
-            return
-        if (self.directory / AFTERWARDS).exists():
-            shutil.copy2(self.directory / AFTERWARDS, self._part / AFTERWARDS)
-        shutil.rmtree(self._old, ignore_errors=True)
-        self.directory.rename(self._old)
-        self._part.rename(self.directory)
-        for done_with in (self._old, *self._killed):
-            shutil.rmtree(done_with)
+    path = Path(directory)
+    _check_not_done(open_run(path))
+    for override in overrides:
+        if not override.strip().startswith(_MAY_CHANGE):
+            raise ScenarioError(
+                f"--set {override}: would change steps that are done; allowed when resuming: "
+                + ", ".join(f"{key}*" if key.endswith(".") else key for key in _MAY_CHANGE)
+                + "; for anything else use 'oasis branch'"
+            )
+    found_running = open_run(path).manifest.status == "running"
+    lock = WriterLock.acquire(path)
+    try:
+        run = open_run(path)
+        _check_not_done(run)
+        return Resumption(run, lock, overrides, allow_changes).simulation()
+    except BaseException:
+        lock.release(remove=not found_running)
+        raise
 
 
-def replay(directory: str | Path, on_step: Callable[[int], None] | None = None) -> str:
+def replay(directory: str | Path, on_step: OnStep | None = None) -> str:
     """Execute a recorded run again in memory, asking nobody, and return its state hash, which is the recorded one.
 
     Raises
     ------
     ReplayError
-        If a step, or the world at the end, comes out differently.
+        If a step, or the world at the end, comes out differently; it names the first difference.
     RunDirectoryError
-        If `directory` is no run, or has no step that is done.
+        If `directory` is no run, has no step that is done, or is damaged.
     """
     run = open_run(directory)
-    if run.steps_done == 0:
+    whole = whole_part(run)
+    if whole.damage:
+        raise RunDirectoryError(f"{directory}: cannot be replayed: " + "; ".join(whole.damage))
+    if whole.last_step == 0:
         raise RunDirectoryError(f"{directory}: has no step that is done, so there is nothing to replay")
-    simulation = Simulation(Scenario.from_dict(run.manifest.scenario), earlier=Earlier.to_replay(run))
-    with suppress(FailureLimitError):  # as it may have ended the first time
-        simulation.run_sync(lambda result: on_step(result.step) if on_step else None)
-    wanted, got = run.manifest.state_hash, simulation.world.state_hash()
+    _, simulation = execute_again(run, None, whole.last_step, whole.digests, on_step)
+    assert simulation is not None
+    got = simulation.summary.state_hash
+    assert got is not None
+    wanted = run.manifest.state_hash
     if wanted is not None and wanted != got:
         raise ReplayError(f"{directory}: the world at the end is {got}, recorded was {wanted}")
     return got
 
 
-def _check(run: Run) -> None:
-    where, manifest = run.path, run.manifest
-    if manifest.status == "done":
-        raise RunDirectoryError(f"{where}: is done; there is nothing to resume")
-    if manifest.status == "running" and run.process_state != "dead":
-        raise RunDirectoryError(f"{where}: its process is {run.process_state}; stop it first, or wait for it")
+def _check_not_done(run: Run) -> None:
+    if run.manifest.status == "done":
+        raise RunDirectoryError(
+            f"{run.path}: is done; there is nothing to resume; 'oasis branch' goes on from it with more steps"
+        )

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Activation, ChecksAgents, Platform, Policy, Recommender
@@ -18,6 +17,7 @@ from oasis.population import load_population
 from oasis.randomness import Draws
 from oasis.scenario import PolicyConfig, Scenario
 from oasis.selection import Selection, select
+from oasis.simulation.point import Point
 from oasis.world.snapshot import restore
 from oasis.world.tables import users_frame
 from oasis.world.world import World
@@ -41,19 +41,19 @@ class Parts:
     """The policy of agents that sign up during the run: the entry that takes the rest."""
     refused_rows: list[dict[str, Any]] = field(repr=False)
     """Rows of the population that were left out, each with its place and reason."""
+    point: Point | None = field(default=None, repr=False)
+    """Where the world was taken up, None for the population at the start."""
 
 
-def assemble(
-    scenario: Scenario, needs_endpoint: bool = True, snapshot: Mapping[str, bytes | pa.Buffer] | None = None
-) -> Parts:
+def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | None = None) -> Parts:
     """Build components and world.
 
     Parameters
     ----------
     needs_endpoint : bool
         Whether a policy that asks a language model needs one that the scenario names.
-    snapshot : mapping, optional
-        A world to continue from (`oasis.world.snapshot`), instead of the population at the start.
+    point : Point, optional
+        Where to go on from, instead of the population at the start.
 
     Raises
     ------
@@ -65,6 +65,8 @@ def assemble(
     platform = platform_class.from_parameters(scenario.platform.allowed, scenario.platform.rules)
     kind = platform.default_recommender if scenario.recsys.kind is None else scenario.recsys.kind
     recommender = build_recommender(kind, scenario.recsys.parameters)
+    if point is not None and point.recommender is not None:
+        recommender = build_recommender(**point.recommender)
     activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
     names = policy_names(scenario.policies)
     policies = [_build_policy(entry, number) for number, entry in enumerate(scenario.policies)]
@@ -77,19 +79,20 @@ def assemble(
     world = World()
     if embedder is not None:
         world.attach_embedder(embedder)
-    refused = _populate(world, scenario) if snapshot is None else []
+    refused = _populate(world, scenario) if point is None else []
     owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
     for owner, part in owners.items():
         for name, store in part.tables().items():
             world.register(f"{owner}.{name}", store)
-    if snapshot is None:
+    if point is not None:
+        own = tuple(f"{owner}." for owner in owners if owner != "platform")
+        restore(world, point.tables, point.step, own if point.altered else ())
+    if point is None or point.reassign:
         _assign_policies(world, scenario.policies, names, draws)
         _check_named_agents(world, scenario, policies)
-    else:
-        restore(world, snapshot)
     takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
-    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused)
+    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused, point)
 
 
 def _build_policy(entry: PolicyConfig, number: int) -> Policy:
@@ -147,7 +150,7 @@ def _check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence
         )
 
 
-def build_recommender(kind: str, parameters: dict[str, object]) -> Recommender:
+def build_recommender(kind: str, parameters: Mapping[str, object]) -> Recommender:
     """Return a recommender by name."""
     recommender: Recommender = load("recommenders", kind).from_parameters(parameters)
     return recommender

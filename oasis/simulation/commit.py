@@ -13,13 +13,13 @@ from oasis.interfaces import Applied, Platform, StepContext
 from oasis.world.text import normalise
 from oasis.world.world import World
 
-__all__ = ["commit"]
+__all__ = ["MAKES", "commit"]
 
-_MAKES = np.zeros(max(Action) + 1, np.int8)
+MAKES = np.zeros(max(Action) + 1, np.int8)
 """The kind of thing that each action makes and that can be aimed at."""
-_MAKES[[Action.CREATE_POST, Action.REPOST, Action.QUOTE_POST]] = TargetKind.POST
-_MAKES[Action.CREATE_COMMENT] = TargetKind.COMMENT
-_MAKES[Action.CREATE_GROUP] = TargetKind.GROUP
+MAKES[[Action.CREATE_POST, Action.REPOST, Action.QUOTE_POST]] = TargetKind.POST
+MAKES[Action.CREATE_COMMENT] = TargetKind.COMMENT
+MAKES[Action.CREATE_GROUP] = TargetKind.GROUP
 
 
 def commit(
@@ -53,7 +53,7 @@ def commit(
     group, rank = np.repeat(np.arange(len(agents)), length)[order], rank[order]
     applied = Applied(np.full(len(batch), -1, np.int16), np.full(len(batch), -1, np.int32))
     created = np.full(len(decided), -1, np.int32)  # by agent and rank: created[first[group] + rank]
-    makes = _MAKES[decided.action]
+    makes = MAKES[decided.action]
     starts = np.searchsorted(rank, np.arange(int(rank.max(initial=-1)) + 2))
     for start, end in zip(starts[:-1], starts[1:], strict=True):
         rows = np.arange(start, end)

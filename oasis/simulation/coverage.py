@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from oasis.actions import Outcome
 
@@ -33,6 +35,7 @@ class Coverage:
         self._limit, self._window = limit, window
         self._active = np.zeros(0, np.bool_)
         self._decided = np.zeros(len(policies), np.int64)
+        self._decided_before: dict[str, int] = {}  # by policies that are no more
         self._failures = {Outcome.LLM_FAILED: 0, Outcome.LLM_INVALID: 0}
         self._model_decisions = 0
         self._recent = np.zeros(0, np.bool_)
@@ -63,6 +66,30 @@ class Coverage:
         by_model = self._asks_model[policy]
         self._model_decisions += int(np.count_nonzero(by_model))
         self._recent = np.r_[self._recent, ~made[by_model]][-self._window :]
+
+    def state(self) -> tuple[dict[str, Any], pa.Table]:
+        """Return JSON values and a table from which `load` puts the counts back."""
+        facts = {
+            "decided_by": self._decided_by(),
+            **{outcome.label: count for outcome, count in self._failures.items()},
+            "model_decisions": self._model_decisions,
+            "recent": self._recent.astype(int).tolist(),
+        }
+        return facts, pa.table({"active": pa.array(self._active)})
+
+    def load(self, facts: Mapping[str, Any], table: pa.Table) -> None:
+        """Put back what `state` returned; policies may be others than then."""
+        before = dict(facts["decided_by"])
+        self._decided = np.array([before.pop(name, 0) for name in self._policies], np.int64)
+        self._decided_before = before
+        self._failures = {outcome: int(facts[outcome.label]) for outcome in self._failures}
+        self._model_decisions = int(facts["model_decisions"])
+        self._recent = np.array(facts["recent"], np.bool_)
+        self._active = table["active"].to_numpy(zero_copy_only=False).astype(np.bool_)
+
+    def _decided_by(self) -> dict[str, int]:
+        now = {n: int(c) for n, c in zip(self._policies, self._decided, strict=True)}
+        return {**self._decided_before, **now}
 
     def forget(self) -> None:
         """Begin a new window: what failed before a run was resumed does not stop it again."""
@@ -97,8 +124,8 @@ class Coverage:
         return {
             "registered": len(self._active),
             "active": int(np.count_nonzero(self._active)),
-            "decisions": int(self._decided.sum()) + self.failures,
-            "decided_by": {n: int(c) for n, c in zip(self._policies, self._decided, strict=True)},
+            "decisions": sum(self._decided_by().values()) + self.failures,
+            "decided_by": self._decided_by(),
             "llm_failed": self._failures[Outcome.LLM_FAILED],
             "llm_invalid": self._failures[Outcome.LLM_INVALID],
         }

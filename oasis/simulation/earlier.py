@@ -1,17 +1,20 @@
-"""What an earlier execution of the same run left, for one that repeats it."""
+"""What an earlier execution of the same steps left, for one that repeats them or goes on from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from oasis.errors import ReplayError
 from oasis.inference import RecordedAnswers
-from oasis.runs import Run
-from oasis.runs.journal import read_journal
+from oasis.runs.divergence import first_difference
 from oasis.scenario import Intervention
+from oasis.simulation.point import Point
+from oasis.simulation.recorded import RecordedStep, RecordedSteps
 
-__all__ = ["Earlier", "recorded_answers"]
+__all__ = ["Earlier"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,16 @@ class Earlier:
 
     Attributes
     ----------
-    answers : RecordedAnswers or None
-        Answers of language models, which are not asked for again.
+    point : Point or None
+        Where to begin; None for the population at the start.
+    repeat_until : int
+        The last step that is executed again as it was recorded; nothing of it is recorded anew.
+    steps : RecordedSteps or None
+        What was recorded.
     digests : mapping
         Step to ``step_digest``.
+    answers : RecordedAnswers or None
+        Answers of language models, which are not asked for again.
     injected : tuple of Intervention
         What came from Python while it went on.
     offline : bool
@@ -32,50 +41,38 @@ class Earlier:
         Where to end, if before the scenario's last step.
     """
 
-    answers: RecordedAnswers | None = None
+    point: Point | None = None
+    repeat_until: int = 0
+    steps: RecordedSteps | None = None
     digests: Mapping[int, str] = field(default_factory=dict)
-    injected: tuple[Intervention, ...] = ()
+    answers: RecordedAnswers | None = None
+    injected: Sequence[Intervention] = ()
     offline: bool = False
     last_step: int | None = None
 
-    @classmethod
-    def to_resume(cls, run: Run, answers: RecordedAnswers) -> Earlier:
-        """Return what a run that goes on repeats of `run`."""
-        return cls(answers, _digests(run), _injected(run))
+    def recorded(self, step: int) -> RecordedStep | None:
+        """Return what was recorded of a step that is executed again."""
+        return self.steps.step(step) if self.steps is not None and step <= self.repeat_until else None
 
-    @classmethod
-    def to_replay(cls, run: Run) -> Earlier:
-        """Return all of `run`."""
-        answers = RecordedAnswers(recorded_answers(run))
-        return cls(answers, _digests(run), _injected(run), offline=True, last_step=run.steps_done)
-
-    def compare(self, step: int, digest: str) -> bool:
-        """Return whether `step` is the last that was recorded.
+    def compare(self, step: int, digest: str, tables: Mapping[str, pa.Table]) -> None:
+        """See that a step came out as it was recorded.
 
         Raises
         ------
         ReplayError
-            If it came out differently.
+            Naming the first difference.
         """
-        if self.digests.get(step, digest) != digest:
-            raise ReplayError(
-                f"step {step} came out differently from what was recorded: the versions of OASIS or of its libraries, "
-                "the machine, or a population file have changed (see versions in the manifest)"
+        if self.digests.get(step, digest) == digest:
+            return
+        recorded = self.recorded(step)
+        found = None
+        if recorded is not None:
+            found = first_difference(
+                {name: recorded.rows(name) for name in ("events", "impressions", "interviews")}, tables
             )
-        return step == max(self.digests, default=None)
-
-
-def recorded_answers(run: Run) -> list[dict[str, object]]:
-    """Return the rows of ``llm_calls`` and of the journal."""
-    return [*run.llm_calls.collect().to_dicts(), *read_journal(run.path)]
-
-
-def _injected(run: Run) -> tuple[Intervention, ...]:
-    return tuple(Intervention.from_keys(entry) for entry in run.manifest.injected)
-
-
-def _digests(run: Run) -> dict[int, str]:
-    metrics = run.metrics.collect()
-    if "step_digest" not in metrics.columns:
-        return {}
-    return dict(zip(metrics["step"].to_list(), metrics["step_digest"].to_list(), strict=True))
+        raise ReplayError(
+            f"step {step} came out differently from what was recorded: "
+            + (found or "what agents have seen or done before differs (nothing in the recorded rows does)")
+            + "; the versions of OASIS or of its libraries, the machine, or a file of the population have changed"
+            " (see versions in the manifest)"
+        )

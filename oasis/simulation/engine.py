@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from oasis.actions import Action, ActionBatch, Outcome, TargetKind
 from oasis.clock import Clock
-from oasis.interfaces import Applied, InferenceClient, Observations, Question, StepContext
+from oasis.interfaces import Applied, InferenceClient, Observations, Policy, Question, Recommender, StepContext
 from oasis.records import INTERVIEWS, LLM_CALLS
 from oasis.scenario import Intervention
 from oasis.simulation.assembly import Parts, build_recommender
@@ -23,8 +24,9 @@ from oasis.simulation.interventions import Scheduled, schedule
 from oasis.simulation.metrics import step_metrics
 from oasis.simulation.phases import decide, observe, policy_context
 from oasis.simulation.reading import Reader
+from oasis.simulation.recorded import Recorded, RecordedStep, decides_in_events
 from oasis.simulation.recording import event_rows, impression_rows, interview_rows
-from oasis.world.snapshot import restore, take_snapshot
+from oasis.world.snapshot import copied, restore, store_tables
 from oasis.world.store import digest_table
 
 __all__ = ["Engine", "StepResult"]
@@ -78,19 +80,34 @@ class Engine:
         None where no policy asks a language model.
     batch_size : int
         Agents per slice of recommend, observe and decide. It changes memory and speed, never the result.
+
+    Attributes
+    ----------
+    digest : bytes
+        Of the last step; it chains that step's rows and changed agent state to the digest before.
+    swapped : dict or None
+        Kind and parameters of the recommender that an intervention put in the place of the scenario's.
     """
 
     def __init__(self, parts: Parts, inference: InferenceClient | None = None, batch_size: int = 20_000) -> None:
         simulation = parts.scenario.simulation
         self.parts = parts
         self.digest = b""
+        self.swapped: dict[str, Any] | None = None
+        if parts.point is not None:
+            self.digest, self.swapped = bytes.fromhex(parts.point.digest), parts.point.recommender
         self._inference = inference
         self._batch_size = batch_size
         self._clock = Clock(simulation.start, simulation.step_minutes)
         self._recommender = parts.recommender
 
-    async def step(self, injected: Sequence[Intervention] = ()) -> StepResult:
+    async def step(self, injected: Sequence[Intervention] = (), recorded: RecordedStep | None = None) -> StepResult:
         """Do the next step; if a decision cannot be had at all, leave the world as it was before.
+
+        Parameters
+        ----------
+        recorded : RecordedStep, optional
+            What was decided in this step before, for policies whose decisions are all in their events.
 
         Raises
         ------
@@ -101,26 +118,29 @@ class Engine:
         step = world.step + 1
         entries = [*parts.scenario.interventions, *injected]
         due = any(entry.happens_at(step) for entry in entries)
-        before = take_snapshot(world) if due and self._inference is not None else None
-        recommender = self._recommender
+        before = copied(store_tables(world)) if due and self._inference is not None else None
+        recommender, swapped = self._recommender, self.swapped
         try:
-            return await self._step(
-                step, schedule(entries, step, world, parts.policy_names, parts.draws) if due else None
-            )
+            scheduled = schedule(entries, step, world, parts.policy_names, parts.draws) if due else None
+            return await self._step(step, scheduled, recorded)
         except BaseException:
-            self._recommender = recommender
+            if self._recommender is not recommender:
+                self._use(recommender)
+                self.swapped = swapped
             if before is not None:
-                restore(world, before)
+                restore(world, before, step - 1)
             raise
 
-    async def interview(self, question: Question, agents: npt.NDArray[np.int32], step: int) -> pa.Table:
+    async def interview(
+        self, question: Question, agents: npt.NDArray[np.int32], step: int, recorded: RecordedStep | None = None
+    ) -> pa.Table:
         """Ask agents a question; return rows of `oasis.records.INTERVIEWS`. Nothing in the world changes."""
         parts, world = self.parts, self.parts.world
         ctx = self._context(step)
         reader = Reader(world, parts.platform, self._recommender, ctx, parts.scenario.recsys.size)
         policy_of = world.users["policy"]
         answers = []
-        for number, policy in enumerate(parts.policies):
+        for number, policy in enumerate(self._deciding(recorded)):
             asked = agents[policy_of[agents] == number]
             if len(asked):
                 context = policy_context(world, parts.platform, ctx, number, reader, self._inference)
@@ -128,10 +148,10 @@ class Engine:
         answers.sort(key=lambda answer: answer.agent_id)
         return interview_rows(step, question, answers, parts.policy_names, policy_of)
 
-    async def _step(self, step: int, scheduled: Scheduled | None) -> StepResult:
+    async def _step(self, step: int, scheduled: Scheduled | None, recorded: RecordedStep | None) -> StepResult:
         parts, world, platform = self.parts, self.parts.world, self.parts.platform
         watch = _Stopwatch()
-        outside, interviews = await self._intervene(step, scheduled)
+        outside, interviews = await self._intervene(step, scheduled, recorded)
         watch.lap("interventions")
 
         ctx = self._context(step)
@@ -147,7 +167,7 @@ class Engine:
             policy_context(world, platform, ctx, number, reader, self._inference)
             for number in range(len(parts.policies))
         ]
-        decisions = await decide(world, parts.policies, contexts, seen, self._batch_size)
+        decisions = await decide(world, self._deciding(recorded), contexts, seen, self._batch_size)
         watch.lap("decide")
 
         decided = ActionBatch.concat([d.actions for d in decisions])
@@ -176,7 +196,9 @@ class Engine:
         metrics = {"step": step, **metrics, "step_digest": self.digest.hex(), **watch.laps}
         return StepResult(step, active, world.users["policy"][active], _failed(active, decided), tables, metrics)
 
-    async def _intervene(self, step: int, scheduled: Scheduled | None) -> tuple[tuple[ActionBatch, Applied], pa.Table]:
+    async def _intervene(
+        self, step: int, scheduled: Scheduled | None, recorded: RecordedStep | None
+    ) -> tuple[tuple[ActionBatch, Applied], pa.Table]:
         parts, world = self.parts, self.parts.world
         if scheduled is None:
             return (
@@ -185,15 +207,31 @@ class Engine:
             ), INTERVIEWS.empty_table()
         if scheduled.recommender is not None:
             arguments = scheduled.recommender.arguments
-            self._recommender = build_recommender(arguments["recommender"], arguments.get("parameters", {}))
+            self.swapped = {"kind": arguments["recommender"], "parameters": dict(arguments.get("parameters", {}))}
+            self._use(build_recommender(self.swapped["kind"], self.swapped["parameters"]))
         before = len(world.users)
         applied = parts.platform.apply_outside(world, scheduled.batch, self._context(step))
         world.users["policy"][before:] = parts.rest_policy
         tables = [
-            await self.interview(question, agents[agents < len(world.users)], step)  # the others are not_found
+            await self.interview(question, agents[agents < len(world.users)], step, recorded)  # others are not_found
             for question, agents in scheduled.interviews
         ]
         return (scheduled.batch, applied), pa.concat_tables([INTERVIEWS.empty_table(), *tables])
+
+    def _deciding(self, recorded: RecordedStep | None) -> Sequence[Policy | Recorded]:
+        """Return the policies; what was decided before speaks for those whose decisions are all in their events."""
+        parts = self.parts
+        if recorded is None:
+            return parts.policies
+        return [
+            Recorded(name, number, recorded) if decides_in_events(policy) else policy
+            for number, (name, policy) in enumerate(zip(parts.policy_names, parts.policies, strict=True))
+        ]
+
+    def _use(self, recommender: Recommender) -> None:
+        """Put a recommender, and the stores that it owns, in the place of the one before."""
+        self._recommender = recommender
+        self.parts.world.replace("recsys", recommender.tables())
 
     def _context(self, step: int) -> StepContext:
         world, platform = self.parts.world, self.parts.platform

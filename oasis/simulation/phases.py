@@ -22,6 +22,7 @@ from oasis.interfaces import (
     StepContext,
 )
 from oasis.simulation.reading import Reader
+from oasis.simulation.recorded import Recorded
 from oasis.world.world import World
 
 __all__ = ["decide", "observe", "policy_context"]
@@ -49,7 +50,7 @@ def observe(
 
 async def decide(
     world: World,
-    policies: Sequence[Policy],
+    policies: Sequence[Policy | Recorded],
     contexts: Sequence[PolicyContext],
     observations: Observations,
     batch_size: int,

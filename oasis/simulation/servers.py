@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from oasis.inference import build_client
 from oasis.interfaces import DescribesServers, InferenceClient
+from oasis.scenario import Scenario
+from oasis.simulation.assembly import Parts
 
-__all__ = ["Servers"]
+__all__ = ["Servers", "describe_servers"]
 
 _GRACE_S = 0.5  # a run that is over sooner than its servers answer waits so long at its end
+
+
+def describe_servers(scenario: Scenario, parts: Parts) -> list[dict[str, Any]]:
+    """Return what a scenario's servers say of themselves now; nothing where no policy asks any."""
+    if not any(policy.needs_inference for policy in parts.policies):
+        return []
+
+    async def ask() -> list[dict[str, Any]]:
+        client = build_client(scenario.llm, seed=0)
+        try:
+            return await client.describe()
+        finally:
+            await client.close()
+
+    with ThreadPoolExecutor(1) as thread:  # so that it can be called inside an event loop
+        return thread.submit(asyncio.run, ask()).result()
 
 
 class Servers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -15,31 +14,27 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunDirectoryError, RunStoppedError
+from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunStoppedError
 from oasis.inference import build_client
 from oasis.interfaces import InferenceClient, Question
-from oasis.paths import check_absent
 from oasis.records import LLM_CALLS
-from oasis.runs import Recorder, RunDirectory, world_tables
-from oasis.runs.journal import Journal
+from oasis.runs import world_tables
 from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts, assemble
+from oasis.simulation.calls import CallCounts
 from oasis.simulation.coverage import Coverage
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
 from oasis.simulation.interventions import check_entry, check_interventions
-from oasis.simulation.provenance import provenance
+from oasis.simulation.place import NewPlace, Place
+from oasis.simulation.point import Point
 from oasis.simulation.servers import Servers
-from oasis.world.snapshot import write_snapshot
+from oasis.simulation.storage import Storage
+from oasis.world.snapshot import EMBEDDINGS, store_tables
 from oasis.world.world import World
 
 __all__ = ["RunSummary", "Simulation"]
-
-FINAL_STATE = "checkpoints/final"
-"""Where in a run directory the world's stores lie when it has ended."""
-
-_DISK_FLOOR = 64 * 2**20  # bytes that must be free before a step: more than a step of a small run writes
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Simulation:
     Parameters
     ----------
     scenario : Scenario
-    out : path, optional
+    out : path or Place, optional
         Run directory, which must not exist. Without one the run stays in memory: take what you need from each
         `StepResult`.
     batch_size : int
@@ -71,7 +66,7 @@ class Simulation:
     inference : InferenceClient, optional
         Instead of the client that the scenario's ``[llm]`` table describes.
     earlier : Earlier, optional
-        An execution that this one repeats; see `oasis.simulation.again`.
+        An execution that this one repeats or goes on from; see `oasis.simulation.again` and `branching`.
 
     Raises
     ------
@@ -89,7 +84,7 @@ class Simulation:
     def __init__(
         self,
         scenario: Scenario,
-        out: str | Path | None = None,
+        out: str | Path | Place | None = None,
         *,
         batch_size: int = 20_000,
         inference: InferenceClient | None = None,
@@ -101,12 +96,12 @@ class Simulation:
             )
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        if out is not None:
-            check_absent(Path(out), RunDirectoryError)
+        self._place = NewPlace(Path(out)) if isinstance(out, str | Path) else out
         self.scenario = scenario
-        self.out = None if out is None else Path(out)
+        self.out = None if self._place is None else self._place.path
         self._earlier = earlier or Earlier()
-        self._parts = assemble(scenario, needs_endpoint=inference is None and not self._earlier.offline)
+        needs_endpoint = inference is None and not self._earlier.offline
+        self._parts = assemble(scenario, needs_endpoint, self._earlier.point)
         self.warnings = check_interventions(scenario, self._parts.world, self._parts.policy_names)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
@@ -123,14 +118,16 @@ class Simulation:
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
+        self._calls = CallCounts()
+        if (point := self._earlier.point) is not None:
+            self._coverage.load(point.coverage, point.active)
+            self._calls.load(point.calls)
         nobody = np.zeros(0, np.int32)
         self._coverage.add(len(self.world.users), nobody, nobody, nobody.astype(np.int16))  # registered before a step
         self._injected = list(self._earlier.injected)
-        self._injected_kept = 0
+        self._injected_kept = len(self._injected)
         self._last_step = self._earlier.last_step or scenario.simulation.steps
-        self._journal: Journal | None = None
-        self._tokens = {"input": 0, "cached": 0, "output": 0}
-        self._calls = 0
+        self._storage: Storage | None = None
         self._current: asyncio.Task[StepResult] | None = None
         self._stop = False
         self._begun = False
@@ -140,6 +137,11 @@ class Simulation:
     def world(self) -> World:
         """The world as it stands after the last step."""
         return self._parts.world
+
+    @property
+    def place(self) -> Place | None:
+        """Where the run is kept."""
+        return self._place
 
     @property
     def parts(self) -> Parts:
@@ -245,29 +247,31 @@ class Simulation:
         if self._begun:
             raise RuntimeError("a simulation runs once; build another one")
         self._begun = True
-        recorder = self._open()
-        if recorder is not None:
-            self._servers.ask()
         status: Status = "failed"
         message: str | None = None
+        repeated = self._earlier.repeat_until
         try:
+            if self.world.step >= repeated:
+                self._open()
             while self.world.step < self._last_step:
                 self._check_limits()
-                self._keep_injected(recorder)
-                if recorder is not None and (news := self._servers.news(recorder.directory.manifest.servers)):
-                    recorder.update(**news)
+                self._keep_news()
                 result = await self._step()
-                last_repeated = self._earlier.compare(result.step, str(result.metrics["step_digest"]))
-                if recorder is not None:
-                    self._record(recorder, result)
+                step = result.step
+                self._earlier.compare(step, str(result.metrics["step_digest"]), result.tables)
+                if step > repeated and self._storage is not None:
+                    self._storage.keep_step(step, self._kept(result), result.metrics)
                 self._coverage.add(len(self.world.users), result.active, result.policy, result.failed)
-                if last_repeated:
-                    self._coverage.forget()
+                if step == repeated:
+                    self._open()
+                elif self._storage is not None and self._storage.checkpoint_due(step):
+                    self._storage.keep_point(self.point())
                 yield result
-                repeated = result.step in self._earlier.digests  # it did not end the run then, or was resumed after
-                if not repeated and (excess := self._coverage.excess()) is not None:
-                    raise FailureLimitError(f"stopped after step {result.step}: {excess}")
-            if (excess := self._coverage.excess(at_end=True)) is not None:
+                # What failed up to there did not end the run, or it was resumed after.
+                judged = step > repeated and not self._earlier.offline
+                if judged and (excess := self._coverage.excess()) is not None:
+                    raise FailureLimitError(f"stopped after step {step}: {excess}")
+            if not self._earlier.offline and (excess := self._coverage.excess(at_end=True)) is not None:
                 raise FailureLimitError(
                     f"all steps are done, but {excess}; to accept that, resume with --set llm.failure_limit=SHARE"
                 )
@@ -283,13 +287,25 @@ class Simulation:
             message = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._end(recorder, status, message)
+            self._end(status, message)
             self._servers.give_up()
             if self._inference is not None:
                 await self._inference.close()
 
+    def point(self) -> Point:
+        """Return where the run stands, valid until its next step: what a checkpoint holds."""
+        tables = store_tables(self.world)
+        if self.world.has_embeddings:
+            tables[EMBEDDINGS] = self.world.embeddings.to_arrow()
+        coverage, active = self._coverage.state()
+        engine = self._engine
+        return Point(
+            self.world.step, engine.digest.hex(), engine.swapped, coverage, active, self._calls.state(), tables
+        )
+
     async def _step(self) -> StepResult:
-        self._current = asyncio.ensure_future(self._engine.step(self._injected))
+        recorded = self._earlier.recorded(self.world.step + 1)
+        self._current = asyncio.ensure_future(self._engine.step(self._injected, recorded))
         try:
             result = await self._current
         except asyncio.CancelledError:
@@ -298,49 +314,47 @@ class Simulation:
             raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
         finally:
             self._current = None
-        result.metrics.update(self._count(result.tables["llm_calls"]))
+        calls = result.tables["llm_calls"] if recorded is None else recorded.rows("llm_calls")
+        result.metrics.update(self._calls.add(calls))
         return result
 
-    def _keep_injected(self, recorder: Recorder | None) -> None:
-        """Note in the manifest what was injected, before it happens: a killed run must be repeatable too."""
-        if recorder is not None and len(self._injected) > self._injected_kept:
-            recorder.update(injected=[_plain(entry) for entry in self._injected])
-            self._injected_kept = len(self._injected)
+    def _open(self) -> None:
+        """Make the run directory ready for the next step, if the run is kept in one."""
+        if self._place is not None:
+            whole = self._place.checkpoint
+            self._storage = Storage(self._place.make(self._parts), self.scenario.output, whole)
+            self._servers.ask()
+            if self.world.step:  # so that what comes next is repeated from here
+                self._storage.keep_point(self.point())
+        if self._earlier.repeat_until:
+            self._coverage.forget()
 
-    def _record(self, recorder: Recorder, result: StepResult) -> None:
-        with recorder.writing():
-            if self._journal is not None:
-                self._journal.sync()
-            recorder.record_step(result.step, self._kept(result), result.metrics)
-            if self._journal is not None:
-                self._journal.clear()
+    def _keep_news(self) -> None:
+        """Note in the manifest what was injected, before it happens, and what servers said of themselves."""
+        if self._storage is None:
+            return
+        news = self._servers.news(self._storage.manifest.servers)
+        if len(self._injected) > self._injected_kept:
+            news["injected"] = [_plain(entry) for entry in self._injected]
+            self._injected_kept = len(self._injected)
+        if news:
+            self._storage.update(**news)
 
     def _keep_call(self, row: Mapping[str, Any]) -> None:
-        if self._journal is not None:
-            self._journal.write(row)
+        if self._storage is not None:
+            self._storage.keep_call(row)
 
     def _check_limits(self) -> None:
         """Stop before a step that must not be begun."""
-        step, budget = self.world.step, self.scenario.budget
+        step = self.world.step
         if self._stop:
             raise RunStoppedError(f"stopped on request after step {step}")
-        if budget.max_calls is not None and self._calls >= budget.max_calls:
-            raise RunStoppedError(f"stopped after step {step}: budget.max_calls ({budget.max_calls}) is used up")
-        used = self._tokens["input"] + self._tokens["output"]
-        if budget.max_tokens is not None and used >= budget.max_tokens:
-            raise RunStoppedError(f"stopped after step {step}: budget.max_tokens ({budget.max_tokens}) is used up")
-        if self.out is not None and (free := shutil.disk_usage(self.out).free) < _DISK_FLOOR:
-            raise RunStoppedError(
-                f"stopped after step {step}: {free / 2**20:.0f} MiB are free at {self.out}; "
-                f"at least {_DISK_FLOOR // 2**20} MiB are needed to keep what a step brings"
-            )
-
-    def _count(self, calls: pa.Table) -> dict[str, int]:
-        sums = {name: pc.sum(calls[f"tokens_{name}"]).as_py() or 0 for name in ("in", "cached", "out")}
-        for name, column in (("input", "in"), ("cached", "cached"), ("output", "out")):
-            self._tokens[name] += sums[column]
-        self._calls += calls.num_rows
-        return {"llm_calls": calls.num_rows, **{f"tokens_{name}": value for name, value in sums.items()}}
+        if step < self._earlier.repeat_until:
+            return
+        if (excess := self._calls.excess(self.scenario.budget)) is not None:
+            raise RunStoppedError(f"stopped after step {step}: {excess}")
+        if self._storage is not None:
+            self._storage.check_space()
 
     def _kept(self, result: StepResult) -> dict[str, pa.Table]:
         """Return the tables with the impressions that the scenario keeps."""
@@ -360,60 +374,35 @@ class Simulation:
         drawn = self._parts.draws.uniform("output sample", 0, self.world.users["key"][agents])
         return np.asarray(drawn < self.scenario.output.sample_share)
 
-    def _open(self) -> Recorder | None:
-        if self.out is None:
-            return None
-        directory = RunDirectory.create(
-            self.out,
-            self.scenario.with_absolute_paths().to_dict(),
-            refused_rows=self._parts.refused_rows,
-            world=world_tables(self.world, self._parts.policy_names),
-            **provenance(self._parts),
-        )
-        if self._inference is not None:
-            self._journal = Journal(self.out)
-        output = self.scenario.output
-        return Recorder(directory, steps_per_block=output.steps_per_block, sync=output.sync)
-
-    def _end(self, recorder: Recorder | None, status: Status, message: str | None) -> None:
+    def _end(self, status: Status, message: str | None) -> None:
         """Write what a run leaves behind, whatever ended it."""
-        dropped = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
-        self._count(dropped)  # calls of a step that was not finished: they cost all the same
-        steps_done = self.world.step if recorder is None else recorder.steps_done
-        whole = steps_done == self.world.step
+        storage, step = self._storage, self.world.step
+        steps_done = storage.steps_done if storage is not None else max(step, self._earlier.repeat_until)
+        whole = steps_done == step
+        point = self.point() if whole and storage is not None else None
+        if storage is not None:
+            dropped = storage.dropped()
+        else:
+            dropped = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
+        # Calls of a step that was not finished cost all the same; those of one that was are counted.
+        self._calls.add(dropped.filter(pc.greater(dropped["step"], step)))
         state_hash = self.world.state_hash() if whole else None
-        self._summary = RunSummary(
-            status, steps_done, state_hash, self._coverage.counts(), dict(self._tokens), self.out
-        )
-        if recorder is None:
+        coverage, tokens = self._coverage.counts(), dict(self._calls.tokens)
+        self._summary = RunSummary(status, steps_done, state_hash, coverage, tokens, self.out)
+        if storage is None:
+            if self._place is not None:  # it never got as far as going on: all is as it was
+                self._place.leave()
             return
-        assert self.out is not None
-        news = self._servers.news(recorder.directory.manifest.servers)
-        kept = {"coverage": self._summary.coverage, "tokens": self._summary.tokens, **news}
-        if not whole:  # the last step could not be written, and the world holds it
-            if self._journal is not None:
-                self._journal.close(remove=False)
-            recorder.abandon(status, message=message, **kept)
+        counts = {"coverage": coverage, "tokens": tokens, **self._servers.news(storage.manifest.servers)}
+        if point is None:  # the last step could not be written, and the world holds it
+            storage.abandon(status, message=message, **counts)
             return
-        output = self.scenario.output
+        tables = world_tables(self.world, self._parts.policy_names)
         try:
-            recorder.record_dropped(dropped)
-            if self._journal is not None:
-                self._journal.close()
-            with recorder.writing():
-                write_snapshot(self.world, self.out / FINAL_STATE)
-            recorder.finish(
-                status,
-                tables=world_tables(self.world, self._parts.policy_names),
-                report=output.report,
-                top_cascades=output.top_cascades,
-                state_hash=state_hash,
-                message=message,
-                **kept,
-            )
+            storage.finish(status, point, dropped, tables, state_hash=state_hash, message=message, **counts)
         except RunStoppedError as error:
             self._summary = replace(self._summary, status="stopped")
-            recorder.abandon("stopped", message=str(error), **kept)
+            storage.abandon("stopped", message=str(error), **counts)
             raise
 
 

@@ -13,6 +13,8 @@ from oasis.world.text import TextPool
 
 __all__ = ["Embedder", "EmbeddingPool"]
 
+_EMBEDDER = b"oasis.embedder"
+
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 
@@ -40,7 +42,7 @@ class Embedder(Protocol):
 class EmbeddingPool:
     """Vectors by text id. Embedding the same id twice never calls the embedder again.
 
-    Derived state: it follows from the texts and the embedder, so it is neither hashed nor needed in a snapshot.
+    Derived state: it follows from the texts and the embedder, so it is not hashed. Snapshots hold it to save time.
     """
 
     def __init__(self, texts: TextPool, embedder: Embedder) -> None:
@@ -75,6 +77,28 @@ class EmbeddingPool:
         self._norms[start:end] = np.sqrt(np.einsum("ij,ij->i", wide, wide).astype(np.float64))
         self._row_of[text_ids] = np.arange(start, end, dtype=np.int32)
         self._rows = end
+
+    def to_arrow(self) -> pa.Table:
+        """Return the vectors with their text ids, in the order of their rows; metadata names the embedder."""
+        text_of = np.empty(self._rows, np.int32)
+        there = np.flatnonzero(self._row_of >= 0)
+        text_of[self._row_of[there]] = there
+        flat = pa.array(self.matrix.reshape(-1))
+        vectors = pa.FixedSizeListArray.from_arrays(flat, self.dimensions)
+        schema = pa.schema([("text", pa.int32()), ("vector", vectors.type)], metadata={_EMBEDDER: self._key()})
+        return pa.table([pa.array(text_of), vectors], schema=schema)
+
+    def load(self, table: pa.Table) -> bool:
+        """Replace all vectors by those of `table`, if the same embedder made them; return whether it did."""
+        if (table.schema.metadata or {}).get(_EMBEDDER) != self._key():
+            return False
+        self.__init__(self._texts, self.embedder)  # type: ignore[misc]
+        vectors = table.column("vector").combine_chunks().flatten().to_numpy()
+        self.insert(table.column("text").to_numpy(), vectors.reshape(-1, self.dimensions))
+        return True
+
+    def _key(self) -> bytes:
+        return f"{self.embedder.name} {self.embedder.version} {self.dimensions}".encode()
 
     @property
     def matrix(self) -> I8:

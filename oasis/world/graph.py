@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -113,9 +115,8 @@ class FollowGraph:
         source, target, step = self._source[keep], self._target[keep], self._step[keep]
         if len(self._added):
             a, b, s = self._added.items()
-            source, target, step = np.r_[source, a], np.r_[target, b], np.r_[step, s]
-            order = np.argsort(source.astype(np.int64) << 32 | target.astype(np.int64), kind="stable")
-            source, target, step = source[order], target[order], step[order]
+            at = np.searchsorted(Relation.key(source, target), Relation.key(a, b))  # both are sorted
+            source, target, step = np.insert(source, at, a), np.insert(target, at, b), np.insert(step, at, s)
         return source, target, step
 
     def to_arrow(self) -> pa.Table:
@@ -127,6 +128,17 @@ class FollowGraph:
         source, target, step = (table.column(i).to_numpy() for i in range(3))
         top = int(max(source.max(initial=-1), target.max(initial=-1))) + 1
         self.set_edges(max(self._nodes, top), source, target, step)
+
+    def layers(self) -> dict[str, pa.Table]:
+        """Return the base edges, and those added and removed since."""
+        base = pa.table([pa.array(c) for c in (self._source, self._target, self._step)], schema=self.schema)
+        return {"base": base, "added": self._added.to_arrow(), "removed": self._removed.to_arrow()}
+
+    def load_layers(self, layers: Mapping[str, pa.Table]) -> None:
+        """Replace all edges by those of `layers` (call `resize` after it)."""
+        self.load(layers["base"])
+        self._added.load(layers["added"])
+        self._removed.load(layers["removed"])
 
     def _set_base(self, source: I32, target: I32, step: npt.NDArray[np.int32]) -> None:
         self._out = _Rows(self._nodes, source, target)

@@ -1,91 +1,83 @@
-"""Copies of the whole world, in memory or as Arrow files, from which it can be put back."""
+"""The whole world as tables, from which it can be put back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 
 from oasis.errors import RunDirectoryError
 from oasis.world.graph import FollowGraph
 from oasis.world.ring import Ring
+from oasis.world.store import Layered
 from oasis.world.world import World
 
-__all__ = ["read_snapshot", "restore", "take_snapshot", "write_snapshot"]
+__all__ = ["ATTRIBUTES", "EMBEDDINGS", "copied", "restore", "store_tables"]
 
-_STEP = b"oasis.step"
-
-
-def take_snapshot(world: World) -> dict[str, bytes]:
-    """Return every store as Arrow IPC bytes: nothing that later changes is shared."""
-    return {name: _serialise(table) for name, table in _tables(world).items()}
+ATTRIBUTES, EMBEDDINGS = "attributes", "embeddings"
+"""Names of tables that are of no store."""
 
 
-def restore(world: World, snapshot: Mapping[str, bytes | pa.Buffer]) -> None:
-    """Put the world back to `snapshot`; stores must be registered already. Embeddings are made again when asked for.
+def store_tables(world: World) -> dict[str, pa.Table]:
+    """Return every store, by name (``follows@base`` for a layer of one), and the population's attributes.
 
-    Raises
-    ------
-    RunDirectoryError
-        If a store is missing or damaged.
+    The tables share memory with the stores: they are valid until the world changes.
     """
-    for name in [*world.stores, "attributes"]:
-        try:
-            with pa.ipc.open_file(pa.BufferReader(snapshot[name])) as reader:
-                table = reader.read_all()
-        except KeyError:
-            raise RunDirectoryError(f"the snapshot of the world has no {name}.arrow") from None
-        except pa.ArrowException as error:
-            raise RunDirectoryError(f"the snapshot of the world is damaged: {name}.arrow: {error}") from None
-        if name == "attributes":
-            world.attributes = table.replace_schema_metadata(None)
-            world.step = int((table.schema.metadata or {})[_STEP])
+    tables = {ATTRIBUTES: world.attributes}
+    for name, store in world.stores.items():
+        if isinstance(store, Layered):
+            tables |= {f"{name}@{layer}": table for layer, table in store.layers().items()}
         else:
-            world[name].load(table)
-    for store in world.stores.values():
-        if isinstance(store, Ring | FollowGraph):
-            store.resize(len(world.users))
-    if world.has_embeddings:
-        world.attach_embedder(world.embeddings.embedder)
-
-
-def write_snapshot(world: World, folder: Path) -> None:
-    """Write every store to ``folder/<store>.arrow``; the folder appears complete or not at all."""
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name, table in _tables(world).items():
-        (partial / f"{name}.arrow").write_bytes(_serialise(table))
-    partial.rename(folder)
-
-
-def read_snapshot(folder: Path) -> dict[str, pa.Buffer]:
-    """Return what `write_snapshot` wrote, memory-mapped.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is no snapshot.
-    """
-    if not folder.is_dir():
-        raise RunDirectoryError(f"{folder}: no snapshot here; the run must have been recorded to its end")
-    return {path.name.removesuffix(".arrow"): _mapped(path) for path in folder.glob("*.arrow")}
-
-
-def _mapped(path: Path) -> pa.Buffer:
-    if not path.stat().st_size:
-        return pa.py_buffer(b"")  # cannot be mapped
-    return pa.memory_map(str(path)).read_buffer()
-
-
-def _tables(world: World) -> dict[str, pa.Table]:
-    tables = {name: store.to_arrow() for name, store in world.stores.items()}
-    tables["attributes"] = world.attributes.replace_schema_metadata({_STEP: str(world.step)})
+            tables[name] = store.to_arrow()
     return tables
 
 
-def _serialise(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+def copied(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """Return tables that share memory with nothing."""
+    copies = {}
+    for name, table in tables.items():
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        copies[name] = pa.ipc.open_stream(sink.getvalue()).read_all()
+    return copies
+
+
+def restore(world: World, tables: Mapping[str, pa.Table], step: int, may_differ: tuple[str, ...] = ()) -> None:
+    """Put the world back to `tables`; stores must be registered already.
+
+    Texts without a vector in `tables` are embedded again when they are asked for.
+
+    Parameters
+    ----------
+    step : int
+        Steps that were done.
+    may_differ : tuple of str
+        Stores whose names begin so stay as they are where `tables` does not hold them in the same columns.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the tables of another store are missing or have other columns.
+    """
+    for name, store in world.stores.items():
+        if isinstance(store, Layered):
+            prefix = f"{name}@"
+            layers = {key.removeprefix(prefix): table for key, table in tables.items() if key.startswith(prefix)}
+            fits = bool(layers)
+            if fits:
+                store.load_layers(layers)
+        else:
+            fits = name in tables and tables[name].schema.equals(store.schema)
+            if fits:
+                store.load(tables[name])
+        if not fits and not name.startswith(may_differ or ("\0",)):
+            what = "other columns than this version's" if name in tables else "no rows"
+            raise RunDirectoryError(f"the saved world has {what} for {name}")
+    world.attributes = tables[ATTRIBUTES]
+    world.step = step
+    for store in world.stores.values():
+        if isinstance(store, Ring | FollowGraph):
+            store.resize(len(world.users))
+    if world.has_embeddings and not (EMBEDDINGS in tables and world.embeddings.load(tables[EMBEDDINGS])):
+        world.attach_embedder(world.embeddings.embedder)

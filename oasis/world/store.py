@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Store", "digest_table", "grow"]
+__all__ = ["Layered", "Store", "digest_table", "grow"]
 
 
 @runtime_checkable
@@ -29,6 +30,19 @@ class Store(Protocol):
 
     def load(self, table: pa.Table) -> None:
         """Replace the state by that of `table`."""
+        ...
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A store that is saved as several tables, so that the large one, which seldom changes, is seldom written."""
+
+    def layers(self) -> dict[str, pa.Table]:
+        """Return the tables by name."""
+        ...
+
+    def load_layers(self, layers: Mapping[str, pa.Table]) -> None:
+        """Replace the state by that of `layers`."""
         ...
 
 

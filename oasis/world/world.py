@@ -113,6 +113,13 @@ class World:
             raise ValueError(f"the store {name!r} is registered already")
         self._stores[name] = store
 
+    def replace(self, owner: str, stores: Mapping[str, Store]) -> None:
+        """Register the stores of a recommender that takes the place of another, whose own are forgotten."""
+        for name in [name for name in self._stores if name.startswith(f"{owner}.")]:
+            del self._stores[name]
+        for name, store in stores.items():
+            self.register(f"{owner}.{name}", store)
+
     def add_users(self, count: int, **columns: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Append agents (columns of `oasis.world.schemas.USERS`) and return their ids."""
         ids = self.users.append(count, **columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from oasis import Scenario, Simulation, open_run
@@ -23,7 +26,7 @@ from oasis.errors import (
     ScenarioError,
 )
 from oasis.simulation import StepResult
-from oasis.simulation.again import Resumption, replay
+from oasis.simulation.again import replay, resume
 from oasis.testing.servers import StubServer
 from oasis.world.store import digest_table
 
@@ -57,12 +60,8 @@ def contents(path: Path) -> dict[str, bytes]:
     return {name: digest_table(frame.to_arrow()) for name, frame in frames.items()}
 
 
-def resume(path: Path, overrides: list[str] | None = None) -> None:
-    resumption = Resumption(path, overrides or [])
-    try:
-        resumption.simulation.run_sync()
-    finally:
-        resumption.commit()
+def go_on(path: Path, overrides: list[str] | None = None) -> None:
+    resume(path, overrides or []).run_sync()
 
 
 def stop_after(step: int, simulation: Simulation) -> None:
@@ -78,7 +77,7 @@ def stop_after(step: int, simulation: Simulation) -> None:
 def test_a_stopped_run_goes_on(step: int, tmp_path: Path) -> None:
     whole = Simulation(scenario(), tmp_path / "whole").run_sync()
     stop_after(step, Simulation(scenario(), tmp_path / "run"))
-    resume(tmp_path / "run")
+    go_on(tmp_path / "run")
     manifest = open_run(tmp_path / "run").manifest
     assert (manifest.status, manifest.state_hash) == ("done", whole.state_hash)
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
@@ -91,7 +90,7 @@ def test_answers_are_not_asked_for_twice(tmp_path: Path) -> None:
         asked = len(server.requests)
     with StubServer() as server:
         stop_after(4, Simulation(asking(server.url), tmp_path / "run"))
-        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        go_on(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
         assert len(server.requests) == asked
     run = open_run(tmp_path / "run")
     assert run.manifest.state_hash == whole.state_hash
@@ -116,7 +115,7 @@ def test_a_run_whose_server_died_goes_on_with_another(tmp_path: Path) -> None:
     answered = stopped.llm_calls.filter(pl.col("status") == "ok").collect().height
     assert 0 < answered < asked
     with StubServer() as server:
-        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        go_on(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
         assert len(server.requests) == asked - answered
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
     assert contents(tmp_path / "run")["events"] == contents(tmp_path / "whole")["events"]
@@ -140,7 +139,7 @@ def test_a_killed_run_goes_on(kill_after: int, tmp_path: Path) -> None:
         process.wait()
         before = len(server.requests)
     with StubServer() as server:
-        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        go_on(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
         assert before + len(server.requests) <= asked + 4  # at most those in flight are repeated
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
 
@@ -155,31 +154,20 @@ def test_a_resume_that_is_killed_loses_no_answer(tmp_path: Path) -> None:
     for _ in range(2):  # each gets a little further, and dies
         with StubServer(delay_s=0.1) as server:
             code = (
-                "import sys; from oasis.simulation.again import Resumption\n"
-                "Resumption(sys.argv[1], [sys.argv[2]]).simulation.run_sync()"
+                "import sys; from oasis.simulation.again import resume\nresume(sys.argv[1], [sys.argv[2]]).run_sync()"
             )
             change = f'llm.endpoints=["{server.url}"]'
             process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run"), change], env=os.environ)
             while len(server.requests) < 12 and process.poll() is None:
                 time.sleep(0.02)
-            with pytest.raises(RunDirectoryError, match="another process resumes it"):
-                Resumption(tmp_path / "run")
+            with pytest.raises(RunDirectoryError, match=r"process \d+ on .* writes it"):
+                resume(tmp_path / "run")
             process.kill()
             process.wait()
             before += len(server.requests)
     with StubServer() as server:
-        resume(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
+        go_on(tmp_path / "run", [f'llm.endpoints=["{server.url}"]'])
         assert before + len(server.requests) <= asked + 2 * 4  # at most those in flight at each kill are repeated
-    assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
-
-
-def test_a_resume_killed_while_it_takes_the_old_ones_place(tmp_path: Path) -> None:
-    whole = Simulation(scenario(), tmp_path / "whole").run_sync()
-    stop_after(3, Simulation(scenario(), tmp_path / "run"))
-    Resumption(tmp_path / "run").simulation.run_sync()
-    (tmp_path / "run").rename(tmp_path / ".run.old")
-    resume(tmp_path / "run")
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
 
@@ -196,32 +184,45 @@ def test_injected_actions_are_repeated(tmp_path: Path) -> None:
     with pytest.raises(RunStoppedError):
         simulation.run_sync(inject)
     assert replay(tmp_path / "run") == simulation.summary.state_hash
-    resume(tmp_path / "run")
+    go_on(tmp_path / "run")
     assert open_run(tmp_path / "run").manifest.status == "done"
     assert replay(tmp_path / "run") == open_run(tmp_path / "run").manifest.state_hash
 
 
-def test_a_changed_record_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_record_is_named(tmp_path: Path) -> None:
+    """A difference is the first step, agent and field."""
     Simulation(scenario(), tmp_path / "run").run_sync()
-    metrics = pl.read_parquet(tmp_path / "run/metrics.parquet")
-    wrong = metrics.with_columns(
+    before = pl.read_parquet(tmp_path / "run/metrics.parquet")
+    path = tmp_path / "run/events/000004-000006.parquet"
+    events = pq.read_table(path)
+    chance, steps = events["probability"].to_pylist(), events["step"].to_pylist()
+    row = max(i for i, step in enumerate(steps) if step == 5)
+    agent = events["agent_id"][row].as_py()
+    chance[row] = 0.125
+    at = events.column_names.index("probability")
+    pq.write_table(events.set_column(at, events.schema.field(at), pa.array(chance, pa.float32())), path)
+    wrong = before.with_columns(
         step_digest=pl.when(pl.col("step") == 5).then(pl.lit("0")).otherwise(pl.col("step_digest"))
     )
     wrong.write_parquet(tmp_path / "run/metrics.parquet")
-    with pytest.raises(ReplayError, match="step 5"):
+    with pytest.raises(RunDirectoryError, match="SHA-256"):
+        replay(tmp_path / "run")
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest | {"files": {}}))
+    with pytest.raises(ReplayError, match=f"step 5 .*agent {agent}.*probability.*0.125"):
         replay(tmp_path / "run")
 
 
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="no such run"):
-        Resumption(tmp_path / "none")
+        resume(tmp_path / "none")
     Simulation(scenario(), tmp_path / "done").run_sync()
     with pytest.raises(RunDirectoryError, match="is done"):
-        Resumption(tmp_path / "done")
+        resume(tmp_path / "done")
     stop_after(2, Simulation(scenario(), tmp_path / "run"))
     for override in ("simulation.seed=3", "llm.model=other", "recsys.size=3"):
         with pytest.raises(ScenarioError, match="would change"):
-            Resumption(tmp_path / "run", [override])
+            resume(tmp_path / "run", [override])
 
 
 def test_a_budget_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_budget_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: Path) -> 
         with pytest.raises(RunStoppedError, match=r"budget\.max_calls"):
             Simulation(case.with_changes(budget={"max_calls": 20}), tmp_path / "run").run_sync()
         assert 0 < open_run(tmp_path / "run").steps_done < 8
-        resume(tmp_path / "run", ["budget.max_calls=100000"])
+        go_on(tmp_path / "run", ["budget.max_calls=100000"])
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
 
 
@@ -251,12 +252,12 @@ def test_a_run_past_its_limit_goes_on_each_time_it_is_resumed(tmp_path: Path) ->
         done = [open_run(tmp_path / "run").steps_done]
         while done[-1] < 8:
             with pytest.raises(FailureLimitError):
-                resume(tmp_path / "run")
+                go_on(tmp_path / "run")
             done.append(open_run(tmp_path / "run").steps_done)
         assert done[0] < done[1] < done[2]
         asked = len(server.requests)
         assert replay(tmp_path / "run") == open_run(tmp_path / "run").manifest.state_hash
-        resume(tmp_path / "run", ["llm.failure_limit=1"])
+        go_on(tmp_path / "run", ["llm.failure_limit=1"])
         assert len(server.requests) == asked
     manifest = open_run(tmp_path / "run").manifest
     assert (manifest.status, manifest.coverage.llm_invalid) == ("done", manifest.coverage.decisions)

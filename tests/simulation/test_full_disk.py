@@ -11,8 +11,8 @@ import pytest
 from oasis import Scenario, Simulation, open_run
 from oasis.errors import RunStoppedError
 from oasis.runs import recorder
-from oasis.simulation import simulation as module
-from oasis.simulation.again import Resumption
+from oasis.runs.checkpoints import Checkpoints
+from oasis.simulation.again import resume
 
 SCENARIO = Scenario.from_dict(
     {
@@ -30,9 +30,7 @@ def state_hash() -> str | None:
 
 
 def _resumed(path: Path) -> str | None:
-    resumption = Resumption(path)
-    resumption.simulation.run_sync()
-    resumption.commit()
+    resume(path).run_sync()
     return open_run(path).manifest.state_hash
 
 
@@ -69,7 +67,28 @@ def test_a_step_that_does_not_fit(
     assert _resumed(tmp_path / "run") == state_hash
 
 
-@pytest.mark.parametrize("what", ["write_snapshot", "world"])
+def test_a_checkpoint_that_does_not_fit(
+    state_hash: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, called = Checkpoints._write_piece, 0
+
+    def fills_up(*arguments: object) -> str:
+        nonlocal called
+        called += 1
+        if called > 30:  # in the midst of the second
+            raise FULL
+        return write(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_write_piece", fills_up)
+        simulation = Simulation(SCENARIO.with_changes(output={"checkpoint_steps": 2}), tmp_path / "run")
+        with pytest.raises(RunStoppedError, match="steps 1 to 4 are on disk"):
+            simulation.run_sync()
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["000002"]
+    assert _resumed(tmp_path / "run") == state_hash
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "world"])
 def test_an_end_that_does_not_fit(
     what: str, state_hash: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +99,7 @@ def test_an_end_that_does_not_fit(
         if what == "world":
             patch.setattr(recorder, "write_parquet", fills_up)
         else:
-            patch.setattr(module, "write_snapshot", fills_up)
+            patch.setattr(Checkpoints, "_write_piece", fills_up)
         simulation = Simulation(SCENARIO, tmp_path / "run")
         with pytest.raises(RunStoppedError, match="steps 1 to 5 are on disk"):
             simulation.run_sync()
