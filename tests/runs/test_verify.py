@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -236,6 +237,25 @@ def test_what_a_kill_leaves_unfinished_is_no_damage(copied: Callable[[str], Path
     notes = [note for check in found.checks for note in check.notes]
     assert sum("never happened" in note for note in notes) >= 3
     assert f"steps 1 to 5 are whole: `oasis resume {run}` goes on" in found.recovery
+
+
+def test_a_run_that_goes_on_may_write_meanwhile(copied: Callable[[str], Path], runs: dict[str, Path]) -> None:
+    run = copied("killed")
+    (run / "process.json").unlink()  # whose process lives or not cannot be told
+    block = "000004-000006.parquet"
+    shutil.copy(runs["done"] / "events" / block, run / "events" / block)
+    (run / "current" / "events-000004.arrows").unlink()
+    found = verify(run)
+    assert found.ok, _said(found)
+    assert (found.state, found.steps_done) == ("running", 5)
+
+
+def test_a_pipe_is_not_waited_for(copied: Callable[[str], Path]) -> None:
+    run = copied("done")
+    for name in ("posts.parquet", f"events/{FIRST}"):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+    assert "posts.parquet: is no file" in _said(verify(run))
 
 
 def test_what_can_be_recovered_is_said(copied: Callable[[str], Path]) -> None:

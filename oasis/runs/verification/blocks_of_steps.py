@@ -56,7 +56,11 @@ def check_marks(ev: Evidence) -> Found:
     if manifest is not None and not problems and manifest.steps_done > ev.steps_done:
         text = f"marks {ev.steps_done} steps, the manifest says {manifest.steps_done}"
         problems.append(Problem(name, text, ev.steps_done + 1))
-    notes = [f"{name}: {len(tail):,} bytes of a mark that was not finished: that step never happened"] if tail else []
+    notes = (
+        [f"{name}: {len(tail):,} bytes of a mark that was not finished: that step never happened"]
+        if tail and not ev.alive
+        else []
+    )
     return f"{len(ev.marks):,} steps marked as done", problems, notes
 
 
@@ -66,7 +70,8 @@ def check_blocks(ev: Evidence) -> Found:
     notes: list[str] = []
     count = 0
     for table in STEP_TABLES:
-        found = [*_parquet_parts(ev, table, problems), *_stream_parts(ev, table, notes)]
+        found = _parquet_parts(ev, table, problems)
+        found += _stream_parts(ev, table, {part.first for part in found}, notes)
         found.sort(key=lambda part: (part.first, part.last))
         before = len(problems)
         problems += _coverage(ev, table, found)
@@ -110,7 +115,7 @@ def check_tables(ev: Evidence) -> Found:
             metrics = metrics_frame(ev.marks)
         steps = metrics["step"].to_list()
         ev.tables["metrics"] = metrics
-        if steps != list(range(1, ev.steps_done + 1)):
+        if len(steps) != ev.steps_done or steps != list(range(1, len(steps) + 1)):
             at = next((i for i, step in enumerate(steps, 1) if step != i), len(steps) + 1)
             raise Unreadable(f"has {len(steps)} rows for {ev.steps_done} steps; the first that is wrong is row {at}")
     except (Unreadable, pl.exceptions.PolarsError, ValueError, TypeError, OverflowError) as error:
@@ -128,7 +133,11 @@ def _parquet_parts(ev: Evidence, table: str, problems: list[Problem]) -> list[Pa
         if path.name.startswith("."):
             continue
         if block and int(block[1]) <= int(block[2]):
-            parts.append(Part(table, name, int(block[1]), int(block[2])))
+            first, last = int(block[1]), int(block[2])
+            if not ev.alive:
+                parts.append(Part(table, name, first, last))
+            elif first <= ev.steps_done:
+                parts.append(Part(table, name, first, min(last, ev.steps_done)))
         elif dropped and table == "llm_calls":
             ev.dropped.append(Part(table, name, int(dropped[1]), int(dropped[1])))
         else:
@@ -136,17 +145,17 @@ def _parquet_parts(ev: Evidence, table: str, problems: list[Problem]) -> list[Pa
     return parts
 
 
-def _stream_parts(ev: Evidence, table: str, notes: list[str]) -> list[Part]:
+def _stream_parts(ev: Evidence, table: str, made: set[int], notes: list[str]) -> list[Part]:
     parts = []
     last_of_block = {mark.block: mark for mark in ev.marks}
     for block, mark in last_of_block.items():
-        if any((ev.path / table).glob(f"{block:06d}-*[0-9].parquet")):
+        if block in made:
             continue
         path = stream_path(ev.path, table, block)
         length = mark.lengths[table]
         name = path.relative_to(ev.path).as_posix()
         parts.append(Part(table, name, block, mark.step, int(length)))
-        size = path.stat().st_size if path.exists() else 0
+        size = 0 if ev.alive or not path.exists() else path.stat().st_size
         if length and size > length:
             notes.append(f"{name}: {size - length:,} bytes behind the last mark: they never happened")
     return parts
@@ -162,7 +171,7 @@ def _coverage(ev: Evidence, table: str, parts: list[Part]) -> list[Problem]:
         elif part.first <= covered and last is not None:
             text = f"holds {_span(part.first, min(covered, part.last))}, as {last.file} does"
             problems.append(Problem(part.file, text, part.first))
-        if part.last > ev.steps_done:
+        if part.last > ev.steps_done and "marks" not in ev.broken:
             problems.append(Problem(part.file, f"ends with step {part.last}, and {ev.steps_done} are done"))
         if part.last > covered:
             covered, last = part.last, part

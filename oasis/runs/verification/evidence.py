@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oasis.records import STEP_TABLES
@@ -21,7 +23,17 @@ from oasis.runs.manifest import Manifest
 from oasis.runs.recorder import METRICS
 from oasis.runs.verification.findings import Problem, Unreadable
 
-__all__ = ["Evidence", "Part", "coded", "ids", "json_numbers", "read_bytes", "read_parquet", "read_stream"]
+__all__ = [
+    "Evidence",
+    "Part",
+    "check_is_file",
+    "coded",
+    "ids",
+    "json_numbers",
+    "read_bytes",
+    "read_parquet",
+    "read_stream",
+]
 
 I32 = npt.NDArray[np.int32]
 
@@ -59,6 +71,8 @@ class Evidence:
     state : str
     ended : bool
         Whether the run has its final files.
+    alive : bool
+        Whether the run may be going on: what it writes after its marks were read is not looked at.
     marks : list of Mark
         Of a run that has not ended.
     steps_done : int
@@ -83,6 +97,7 @@ class Evidence:
     manifest: Manifest | None = None
     state: str = "unknown"
     ended: bool = False
+    alive: bool = False
     marks: list[Mark] = field(default_factory=list)
     steps_done: int = 0
     parts: dict[str, list[Part]] = field(default_factory=dict)
@@ -109,11 +124,20 @@ class Evidence:
         ------
         Unreadable
         """
-        schema = STEP_TABLES[part.table]
-        if part.length is None:
-            return read_parquet(self.path / part.file, schema, columns)
-        table = read_stream(self.path / part.file, part.length, schema)
-        return table if columns is None else table.select(list(columns))
+        schema, path = STEP_TABLES[part.table], self.path / part.file
+        if part.length is not None:
+            try:
+                table = read_stream(path, part.length, schema)
+                return table if columns is None else table.select(list(columns))
+            except Unreadable:  # it may have become Parquet meanwhile
+                made = next((self.path / part.table).glob(f"{part.first:06d}-*[0-9].parquet"), None)
+                if made is None:
+                    raise
+                path = made
+        table = read_parquet(path, schema, columns)
+        if self.alive:  # a block that became whole meanwhile may hold later steps
+            table = table.filter(pc.less_equal(table["step"], part.last))
+        return table
 
     def rows(self, table: str, columns: Sequence[str] | None = None) -> Iterator[tuple[Part, pa.Table]]:
         """Yield a table's parts with their rows."""
@@ -155,6 +179,7 @@ def read_parquet(path: Path, schema: pa.Schema | None = None, columns: Sequence[
     Unreadable
     """
     try:
+        check_is_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if schema is not None and (wrong := _schema_difference(file.schema_arrow, schema)):
                 raise Unreadable(wrong)
@@ -179,6 +204,7 @@ def read_stream(path: Path, length: int, schema: pa.Schema) -> pa.Table:
     if length == 0:
         return schema.empty_table()
     try:
+        check_is_file(path)
         content = path.read_bytes()
         if len(content) < length:
             raise Unreadable(f"has {len(content):,} bytes of the {length:,} that steps are marked in")
@@ -196,6 +222,18 @@ def read_stream(path: Path, length: int, schema: pa.Schema) -> pa.Table:
     return table
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse what is no file: a pipe would be waited for without end.
+
+    Raises
+    ------
+    Unreadable
+    FileNotFoundError
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Unreadable("is no file")
+
+
 def read_bytes(path: Path) -> bytes:
     """Return what is in a small file.
 
@@ -204,6 +242,7 @@ def read_bytes(path: Path) -> bytes:
     Unreadable
     """
     try:
+        check_is_file(path)
         return path.read_bytes()
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None

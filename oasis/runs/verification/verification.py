@@ -26,6 +26,7 @@ from oasis.runs.verification.whole_files import (
     check_files,
     check_journal,
     check_manifest,
+    check_parent,
 )
 from oasis.runs.verification.world_tables import check_world, check_world_events
 
@@ -70,10 +71,12 @@ class _Verifier:
         if ev.manifest is not None:
             self._check("manifest", lambda: check_manifest(ev))
             self._check("files", lambda: check_files(ev))
-        if not ev.ended:
-            self._check("marks", lambda: check_marks(ev))
+        if not ev.ended and not self._check("marks", lambda: check_marks(ev)):
+            ev.broken.add("marks")
         self._check("steps", lambda: check_blocks(ev), breaks=STEP_TABLES.keys())
         self._check("tables", lambda: check_tables(ev), breaks=[*_WORLD, "metrics"])
+        if ev.manifest is not None and ev.manifest.parent is not None:
+            self._check("parent", lambda: check_parent(ev))
         self._check("checkpoints", lambda: check_checkpoints(ev))
         self._check("journal", lambda: check_journal(ev))
         self._rows()
@@ -158,7 +161,8 @@ class _Verifier:
         ended = manifest.status == "done" or bool(manifest.files) or not marked
         ev.ended = manifest.status != "running" and ended
         ev.steps_done = manifest.steps_done if ev.ended else 0
-        killed = manifest.status == "running" and process_state(ev.path) == "dead"
+        ev.alive = manifest.status == "running" and process_state(ev.path) != "dead"
+        killed = manifest.status == "running" and not ev.alive
         ev.state = "killed" if killed else manifest.status
 
 

@@ -15,11 +15,19 @@ from oasis.runs.directory import CURRENT, INITIAL
 from oasis.runs.journal import JOURNAL
 from oasis.runs.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from oasis.runs.process import PROCESS
-from oasis.runs.verification.evidence import Evidence, read_bytes
+from oasis.runs.verification.evidence import Evidence, check_is_file, read_bytes
 from oasis.runs.verification.findings import Problem, Unreadable
 from oasis.scenario import Scenario
 
-__all__ = ["CHECKPOINT_FILE", "Found", "check_checkpoints", "check_files", "check_journal", "check_manifest"]
+__all__ = [
+    "CHECKPOINT_FILE",
+    "Found",
+    "check_checkpoints",
+    "check_files",
+    "check_journal",
+    "check_manifest",
+    "check_parent",
+]
 
 Found = tuple[str, list[Problem], list[str]]
 """What was looked at, problems, notes."""
@@ -92,8 +100,11 @@ def check_checkpoints(ev: Evidence) -> Found:
     problems: list[Problem] = []
     folders = sorted(f for f in (ev.path / "checkpoints").glob("*") if f.name.isdigit() and f.is_dir())
     digests = ev.digests()
+    done = None if "marks" in ev.broken or ev.alive else ev.steps_done
     for folder in folders:
-        found = _checkpoint(folder, folder.relative_to(ev.path).as_posix(), digests, ev.steps_done)
+        found = _checkpoint(folder, folder.relative_to(ev.path).as_posix(), digests, done)
+        if ev.alive and not folder.exists():  # removed meanwhile, being one too many
+            continue
         problems += found
         if not found:
             ev.checkpoints.append(int(folder.name))
@@ -130,16 +141,26 @@ def check_journal(ev: Evidence) -> Found:
     return f"{whole:,} attempts of the step in progress", problems, notes
 
 
-def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: int) -> list[Problem]:
+def check_parent(ev: Evidence) -> Found:
+    """The last step that a branch shares with its parent has the digest that it had there."""
+    assert ev.manifest is not None
+    assert ev.manifest.parent is not None
+    parent, digests = ev.manifest.parent, ev.digests()
+    problems = []
+    if digests.get(parent.step, parent.step_digest) != parent.step_digest:
+        text = f"parent: step {parent.step} had the digest {parent.step_digest} there, here {digests[parent.step]}"
+        problems.append(Problem(MANIFEST, text))
+    return f"shares steps 1 to {parent.step} with {parent.name}", problems, []
+
+
+def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: int | None) -> list[Problem]:
     place = f"{name}/{CHECKPOINT_FILE}"
     try:
-        content = json.loads((folder / CHECKPOINT_FILE).read_bytes())
+        content = json.loads(read_bytes(folder / CHECKPOINT_FILE))
         form, step, digest, files = (content[key] for key in ("format", "step", "step_digest", "files"))
         files = dict(files)
-    except FileNotFoundError:
-        return [Problem(place, "missing")]
-    except OSError as error:
-        return [Problem(place, f"cannot be read: {error.strerror}")]
+    except Unreadable as error:
+        return [Problem(place, str(error))]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return [Problem(place, f"is no list of a checkpoint's files: {type(error).__name__}: {str(error)[:120]}")]
     if form != _FORMAT:
@@ -147,7 +168,7 @@ def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: in
     problems = []
     if step != int(folder.name):
         problems.append(Problem(place, f"says step {step!r}, its folder {folder.name}"))
-    elif step > steps_done:
+    elif steps_done is not None and step > steps_done:
         problems.append(Problem(place, f"is of step {step}, and {steps_done} are done"))
     elif digests.get(step, digest) != digest:
         problems.append(Problem(place, f"step_digest is {digest}, in the metrics {digests[step]}"))
@@ -164,10 +185,13 @@ def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: in
 def _changed(path: Path, wanted: object) -> str | None:
     """Return how a file is not what its hash says; None where it is."""
     try:
+        check_is_file(path)
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
+    except Unreadable as error:
+        return str(error)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if found == wanted:
