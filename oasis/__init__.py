@@ -9,8 +9,13 @@ if TYPE_CHECKING:
     from oasis.errors import OasisError
     from oasis.interfaces import Question
     from oasis.runs import Run, open_run
+    from oasis.runs.comparison import compare
+    from oasis.runs.lineage import lineage
+    from oasis.runs.verification import verify
     from oasis.scenario import Scenario
     from oasis.simulation import RunSummary, Simulation, StepResult
+    from oasis.simulation.again import replay, resume
+    from oasis.simulation.branching import branch
 
 __all__ = [
     "OasisError",
@@ -20,7 +25,13 @@ __all__ = [
     "Scenario",
     "Simulation",
     "StepResult",
+    "branch",
+    "compare",
+    "lineage",
     "open_run",
+    "replay",
+    "resume",
+    "verify",
 ]
 
 _HOME = {
@@ -31,7 +42,13 @@ _HOME = {
     "Scenario": "oasis.scenario",
     "Simulation": "oasis.simulation",
     "StepResult": "oasis.simulation",
+    "branch": "oasis.simulation.branching",
+    "compare": "oasis.runs.comparison",
+    "lineage": "oasis.runs.lineage",
     "open_run": "oasis.runs",
+    "replay": "oasis.simulation.again",
+    "resume": "oasis.simulation.again",
+    "verify": "oasis.runs.verification",
 }
 
 

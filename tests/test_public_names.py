@@ -17,7 +17,13 @@ PUBLIC = [
     "Scenario",
     "Simulation",
     "StepResult",
+    "branch",
+    "compare",
+    "lineage",
     "open_run",
+    "replay",
+    "resume",
+    "verify",
 ]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(oasis.__path__, "oasis."))
 

@@ -39,7 +39,7 @@ def resume(
     simulation = again.resume(run, changes, allow_changes=allow_changes)
     _announce(run, simulation)
     try:
-        with RunProgress(simulation.scenario.simulation.steps, quiet) as progress:
+        with RunProgress(simulation.scenario.simulation.steps, quiet, done=simulation.world.step) as progress:
             asyncio.run(execute(simulation, progress))
     except OasisError:
         if simulation.ended:

@@ -13,6 +13,8 @@ from oasis.errors import OasisError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "branch": "oasis.cli.branch:branch",
+    "branches": "oasis.cli.branch:branches",
     "compare": "oasis.cli.compare:compare_runs",
     "doctor": "oasis.cli.doctor:doctor",
     "export": "oasis.cli.export:export",

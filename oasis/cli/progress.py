@@ -18,7 +18,7 @@ __all__ = ["RunProgress"]
 class RunProgress:
     """Steps, active agents, decisions a second, tokens, failures and time left."""
 
-    def __init__(self, steps: int, quiet: bool = False) -> None:
+    def __init__(self, steps: int, quiet: bool = False, done: int = 0) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("step"),
@@ -32,7 +32,7 @@ class RunProgress:
             disable=quiet or not sys.stderr.isatty(),
             transient=True,
         )
-        self._task = self._progress.add_task("steps", total=steps, figures="")
+        self._task = self._progress.add_task("steps", total=steps, completed=done, figures="")
         self._begun = time.perf_counter()
         self._decisions = self._tokens = self._failures = 0
 

@@ -22,7 +22,7 @@ from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 from oasis.simulation.rerun import Outcome, Rerun
 
-__all__ = ["execute", "report", "run", "with_model"]
+__all__ = ["execute", "free_directory", "report", "run", "with_model"]
 
 
 @click.command()
@@ -65,7 +65,7 @@ def run(
     if recorded is not None:
         rerun = Rerun(recorded, lambda s: with_model(s.with_overrides(changes), endpoint, model, llm_share))
         loaded = rerun.scenario
-        out = out or _free(Path("runs") / f"{loaded.simulation.name}-again")
+        out = out or free_directory(Path("runs") / f"{loaded.simulation.name}-again")
         rerun.check_out(out)
     else:
         assert scenario is not None
@@ -91,7 +91,7 @@ def run(
         raise ReplayError(outcome.text)
 
 
-def _free(path: Path) -> Path:
+def free_directory(path: Path) -> Path:
     """Return `path`, numbered where it is there already."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(p for p in chain([path], numbered) if not os.path.lexists(p))

@@ -41,6 +41,7 @@ __all__ = [
     "read_stream",
     "stream_path",
     "to_parquet",
+    "write_block",
 ]
 
 _ROWS_PER_GROUP = 1 << 20  # the row group size that DuckDB and polars read best in parallel is 1e5 to 1e6 rows
@@ -149,7 +150,13 @@ def read_stream(path: Path, length: int, schema: pa.Schema) -> Iterator[pa.Recor
 
 
 def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> None:
-    """Turn the first `length` bytes of a stream into a Parquet file (zstd, dictionaries), then remove the stream."""
+    """Turn the first `length` bytes of a stream into a Parquet file, then remove the stream."""
+    write_block(stream, length, schema, target)
+    stream.unlink(missing_ok=True)
+
+
+def write_block(stream: Path, length: int, schema: pa.Schema, target: Path) -> None:
+    """Write the first `length` bytes of a stream as a Parquet file (zstd, dictionaries)."""
     part = target.with_name(f".{target.name}.part")
     with pq.ParquetWriter(part, schema, compression="zstd", compression_level=3) as writer:
         waiting: list[pa.RecordBatch] = []
@@ -165,7 +172,6 @@ def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> No
     with open(part, "rb") as file:
         os.fsync(file.fileno())
     os.replace(part, target)
-    stream.unlink(missing_ok=True)
 
 
 def convert_left(directory: Path) -> None:

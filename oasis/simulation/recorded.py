@@ -142,7 +142,9 @@ class Recorded:
         batch = self._recorded.actions(self._name, self._number, observations.agent_ids, ctx.base.frozen)
         reads = np.isin(batch.action, _READS)
         for turn in np.unique(batch.turn[reads]):
-            ctx.ask(batch.take(reads & (batch.turn == turn)))
+            requests = batch.take(reads & (batch.turn == turn))
+            requests.outcome = np.full(len(requests), -1, np.int16)  # as they were asked
+            ctx.ask(requests)
         return Decisions(batch)
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
