@@ -64,12 +64,17 @@ def _announce(run: Path, simulation: Simulation) -> None:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--answers", "by_answers", is_flag=True, help="Decide again from the recorded answers, rendering every prompt."
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def replay(run: Path, quiet: bool) -> None:
+def replay(run: Path, by_answers: bool, quiet: bool) -> None:
     """Execute a RUN again from its records, asking no language model, and compare every step.
 
-    Prints the state hash, which is the recorded one; exit status 1 if a step comes out differently.
+    Agents of language models do what they are recorded to have decided; with --answers they decide again from the
+    recorded answers, which takes longer. Prints the state hash, which is the recorded one; exit status 1 if a step
+    comes out differently.
     """
     with RunProgress(open_run(run).steps_done, quiet) as progress:
-        state_hash = again.replay(run, progress.advance)
+        state_hash = again.replay(run, progress.advance, by_answers=by_answers)
     click.echo(f"the same, step by step: {state_hash}")

@@ -179,8 +179,16 @@ def resume(directory: str | Path, overrides: Sequence[str] = (), *, allow_change
         raise
 
 
-def replay(directory: str | Path, on_step: OnStep | None = None) -> str:
+def replay(directory: str | Path, on_step: OnStep | None = None, *, by_answers: bool = False) -> str:
     """Execute a recorded run again in memory, asking nobody, and return its state hash, which is the recorded one.
+
+    Parameters
+    ----------
+    on_step : callable, optional
+        Called with each step.
+    by_answers : bool
+        Whether agents of language models decide again from the recorded answers, every prompt rendered again, instead
+        of by their recorded decisions.
 
     Raises
     ------
@@ -195,7 +203,7 @@ def replay(directory: str | Path, on_step: OnStep | None = None) -> str:
         raise RunDirectoryError(f"{directory}: cannot be replayed: " + "; ".join(whole.damage))
     if whole.last_step == 0:
         raise RunDirectoryError(f"{directory}: has no step that is done, so there is nothing to replay")
-    _, simulation = execute_again(run, None, whole.last_step, whole.digests, on_step)
+    _, simulation = execute_again(run, None, whole.last_step, whole.digests, on_step, by_answers=by_answers)
     assert simulation is not None
     got = simulation.summary.state_hash
     assert got is not None

@@ -29,6 +29,8 @@ class Earlier:
         The last step that is executed again as it was recorded; nothing of it is recorded anew.
     steps : RecordedSteps or None
         What was recorded.
+    by_answers : bool
+        Whether policies decide again from `answers`, instead of by what is recorded of their decisions.
     digests : mapping
         Step to ``step_digest``.
     answers : RecordedAnswers or None
@@ -44,6 +46,7 @@ class Earlier:
     point: Point | None = None
     repeat_until: int = 0
     steps: RecordedSteps | None = None
+    by_answers: bool = False
     digests: Mapping[int, str] = field(default_factory=dict)
     answers: RecordedAnswers | None = None
     injected: Sequence[Intervention] = ()

@@ -74,6 +74,8 @@ def execute_again(
     until: int,
     digests: Mapping[int, str],
     on_step: OnStep | None = None,
+    *,
+    by_answers: bool = False,
 ) -> tuple[Point | None, Simulation | None]:
     """Execute recorded steps again in memory, asking nobody, and compare each with what was recorded.
 
@@ -83,6 +85,8 @@ def execute_again(
         Where to begin; None for the population at the start.
     until : int
         The last step.
+    by_answers : bool
+        Whether policies that ask a language model decide again from its recorded answers.
 
     Returns
     -------
@@ -110,6 +114,7 @@ def execute_again(
                 point,
                 repeat_until=end,
                 steps=steps,
+                by_answers=by_answers,
                 digests=digests,
                 answers=RecordedAnswers(of_step=lambda step: steps.rows("llm_calls", step).to_pylist()),
                 injected=injected(run),

@@ -305,7 +305,8 @@ class Simulation:
 
     async def _step(self) -> StepResult:
         recorded = self._earlier.recorded(self.world.step + 1)
-        self._current = asyncio.ensure_future(self._engine.step(self._injected, recorded))
+        decided = None if self._earlier.by_answers else recorded
+        self._current = asyncio.ensure_future(self._engine.step(self._injected, decided))
         try:
             result = await self._current
         except asyncio.CancelledError:
@@ -314,7 +315,7 @@ class Simulation:
             raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
         finally:
             self._current = None
-        calls = result.tables["llm_calls"] if recorded is None else recorded.rows("llm_calls")
+        calls = result.tables["llm_calls"] if decided is None else decided.rows("llm_calls")
         result.metrics.update(self._calls.add(calls))
         return result
 

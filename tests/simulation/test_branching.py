@@ -65,7 +65,7 @@ def test_a_branch_that_changes_nothing_is_its_parent(platform: str, tmp_path: Pa
     shutil.rmtree(tmp_path / "run")
     for step in (0, 4, STEPS):
         assert verify(tmp_path / f"at-{step}").ok
-        assert replay(tmp_path / f"at-{step}") == whole.state_hash
+        assert replay(tmp_path / f"at-{step}", by_answers=step == 4) == whole.state_hash
 
 
 @pytest.mark.parametrize("platform", ["x", "reddit"])

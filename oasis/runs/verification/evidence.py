@@ -216,7 +216,7 @@ def read_stream(path: Path, length: int, schema: pa.Schema) -> pa.Table:
     except Unreadable:
         raise
     except FileNotFoundError:
-        raise Unreadable("missing, though steps are marked in it") from None
+        raise Unreadable("missing, and what is marked in it is in no Parquet file") from None
     except Exception as error:
         raise Unreadable(f"cannot be read: {_reason(error)}") from None
     return table
