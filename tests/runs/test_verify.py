@@ -38,9 +38,12 @@ INTERVENTIONS: list[dict[str, Any]] = [
 ]
 
 
+RUNS = ("done", "killed", "resumed", "stopped", "branch")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run that is done, as it was when killed after five steps, and one that was stopped then."""
+    """A run that is done; as it was when killed after five steps; resumed; one that was stopped then; a branch."""
     folder = tmp_path_factory.mktemp("runs")
     with StubServer() as server:
         scenario = Scenario.from_dict(
@@ -68,9 +71,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         stopping = Simulation(scenario, folder / "stopped")
         with pytest.raises(RunStoppedError):
             stopping.run_sync(stopped)
-    process = json.loads((folder / "killed" / "process.json").read_text())
-    (folder / "killed" / "process.json").write_text(json.dumps(process | {"started": "0"}))
-    return {name: folder / name for name in ("done", "killed", "stopped")}
+        process = json.loads((folder / "killed" / "process.json").read_text())
+        (folder / "killed" / "process.json").write_text(json.dumps(process | {"started": "0"}))
+        shutil.copytree(folder / "killed", folder / "resumed")
+        for command in (
+            ["resume", folder / "resumed"],
+            ["branch", folder / "done", "--at-step", 2, "--out", folder / "branch"],
+        ):
+            result = CliRunner().invoke(main, [*map(str, command), "--quiet"])
+            assert result.exit_code == 0, result.output
+    return {name: folder / name for name in RUNS}
 
 
 @pytest.fixture
@@ -99,9 +109,12 @@ def _rewrite(run: Path, file: str, change: Change) -> None:
     (run / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("state", ["done", "killed", "stopped"])
-def test_what_was_written_is_whole(state: str, runs: dict[str, Path]) -> None:
-    found = verify(runs[state])
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("done", "done"), ("killed", "killed"), ("resumed", "done"), ("stopped", "stopped"), ("branch", "done")],
+)
+def test_what_was_written_is_whole(name: str, state: str, runs: dict[str, Path]) -> None:
+    found = verify(runs[name])
     assert found.ok, _said(found)
     assert (found.state, found.steps_whole) == (state, 6 if state == "done" else 5)
     assert all(check.ok for check in found.checks), [check.name for check in found.checks if check.ok is None]
