@@ -36,7 +36,7 @@ class OutputConfig(Parameters):
         And whenever so many minutes of wall-clock time have gone by since the last; 0 for never. Neither changes a
         result.
     checkpoints_kept : int
-        How many checkpoints are kept: the newest.
+        How many checkpoints are kept: the newest two, and others spread over the run.
     report : bool
         Whether ``report.html`` and its figures are written at the end.
     top_cascades : int
@@ -50,6 +50,6 @@ class OutputConfig(Parameters):
     sync: bool = True
     checkpoint_steps: int = Field(default=60, ge=0)
     checkpoint_minutes: float = Field(default=0, ge=0, allow_inf_nan=False)
-    checkpoints_kept: int = Field(default=2, ge=1, le=100_000)
+    checkpoints_kept: int = Field(default=4, ge=1, le=100_000)
     report: bool = True
     top_cascades: int = Field(default=10, ge=0, le=1000)

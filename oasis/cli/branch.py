@@ -55,7 +55,10 @@ def branch(
             run, at_step, out, named, intervene, allow_changes=allow_changes, on_step=progress.advance
         )
     steps = simulation.scenario.simulation.steps
-    click.echo(f"{run}: branches off after step {at_step} of {steps} -> {out}", err=True)
+    place = simulation.place
+    assert isinstance(place, branching.BranchPlace)
+    again = f", steps {place.taken_up + 1} to {at_step} executed again" if place.taken_up < at_step else ""
+    click.echo(f"{run}: branches off after step {at_step} of {steps}{again} -> {out}", err=True)
     for warning in simulation.warnings:
         click.echo(f"Warning: {warning}", err=True)
     try:

@@ -22,6 +22,7 @@ _LISTED = 5  # pairs whose parting is printed
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="RUN", help="A run of the arm to compare with.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric; may be repeated.")
+@click.option("--from-step", type=int, metavar="K", help="First step that is measured.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option(
     "--ignore", "ignored", multiple=True, metavar="KEY", help="A key of the scenario that tells no arms apart."
@@ -32,6 +33,7 @@ def compare_runs(
     runs: tuple[Path, ...],
     baseline: Path | None,
     metrics: tuple[str, ...],
+    from_step: int | None,
     level: float,
     ignored: tuple[str, ...],
     out: Path | None,
@@ -40,11 +42,12 @@ def compare_runs(
     """Compare runs: differences of their metrics with intervals, what differs in their scenarios, where they part.
 
     Runs that differ only in seed and name are replicates of one arm; the first RUN's arm is the baseline. Runs of two
-    arms with the same seed are a pair, and differences are taken within pairs. Warm-up is left out.
+    arms with the same seed are a pair, and differences are taken within pairs. Warm-up is left out, and the past
+    that branches share.
     """
     if out is not None:
         check_absent(out, RunDirectoryError)
-    found = compare(runs, baseline=baseline, metrics=metrics, level=level, ignored=ignored)
+    found = compare(runs, baseline=baseline, metrics=metrics, level=level, ignored=ignored, from_step=from_step)
     if out is not None:
         from oasis.runs.comparison.figure import write_comparison  # matplotlib takes half a second to load
 

@@ -158,7 +158,7 @@ def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> No
 def write_block(stream: Path, length: int, schema: pa.Schema, target: Path) -> None:
     """Write the first `length` bytes of a stream as a Parquet file (zstd, dictionaries)."""
     part = target.with_name(f".{target.name}.part")
-    with pq.ParquetWriter(part, schema, compression="zstd", compression_level=3) as writer:
+    with _writer(part, schema) as writer:
         waiting: list[pa.RecordBatch] = []
         rows = 0
         for batch in read_stream(stream, length, schema):
@@ -172,6 +172,10 @@ def write_block(stream: Path, length: int, schema: pa.Schema, target: Path) -> N
     with open(part, "rb") as file:
         os.fsync(file.fileno())
     os.replace(part, target)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, write_page_checksum=True)
 
 
 def convert_left(directory: Path) -> None:
@@ -189,7 +193,10 @@ def cut_block(source: Path, last: int, folder: Path) -> Path:
     first = int(source.stem.partition("-")[0])
     target = folder / block_name(first, last)
     part = target.with_name(f".{target.name}.part")
-    with pq.ParquetFile(source) as file, pq.ParquetWriter(part, file.schema_arrow, compression="zstd") as writer:
+    with (
+        pq.ParquetFile(source) as file,
+        pq.ParquetWriter(part, file.schema_arrow, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for group in range(file.num_row_groups):  # steps are in order, so those behind `last` are not read
             if _first_step(file, group) > last:
                 break

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +71,7 @@ class Checkpoints:
     directory : Path
         The run directory.
     keep : int
-        How many are kept: the newest.
+        How many are kept: the newest two, and others spread over the run, from which branches are made sooner.
     sync : bool
         Whether files are forced to disk before the checkpoint counts.
     """
@@ -110,8 +110,9 @@ class Checkpoints:
             shutil.rmtree(part, ignore_errors=True)
             raise
         self._before = folder, files
-        for old in checkpoint_folders(self._folder.parent)[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        folders = checkpoint_folders(self._folder.parent)
+        while len(folders) > self._keep:
+            shutil.rmtree(folders.pop(_superfluous([int(f.name) for f in folders])), ignore_errors=True)
         return folder
 
     def _write_tables(
@@ -176,6 +177,16 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
     return Checkpoint(step, content, tables)
+
+
+def _superfluous(steps: Sequence[int]) -> int:
+    """Return which of the steps' checkpoints to do without: never the newest two, else the one that leaves the smallest
+    gap, so that those kept are spread over the run."""
+    if len(steps) < 3:
+        return 0
+    before = [0, *steps[:-3]]
+    gaps = [after - back for back, after in zip(before, steps[1:-1], strict=True)]
+    return gaps.index(min(gaps))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -174,7 +174,7 @@ def write_world(world: Mapping[str, pa.Table], folder: Path) -> None:
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table as one Parquet file, there whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    pq.write_table(table, part, compression="zstd", compression_level=3)
+    pq.write_table(table, part, compression="zstd", compression_level=3, write_page_checksum=True)
     os.replace(part, path)
 
 

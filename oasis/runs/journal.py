@@ -108,7 +108,8 @@ def _rows_of(file: Path, step: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, pa.ArrowException):
         if file.suffix == ".parquet":
-            return pq.read_table(file, schema=LLM_CALLS, filters=[("step", ">", step)]).to_pylist()
+            table = pq.read_table(file, schema=LLM_CALLS, page_checksum_verification=True)
+            return table.filter(pc.greater(table["step"], step)).to_pylist()
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
             for batch in reader:
                 rows += batch.filter(pc.greater(batch["step"], step)).to_pylist()

@@ -50,15 +50,20 @@ def whole_part(run: Run) -> Whole:
     last = marks[-1].step if marks else 0
     for table in STEP_TABLES:
         covered = 0
+        said = None
         for first, until, path in block_files(run.path, table):
-            if first > last:
+            if first > min(last, covered + 1):
                 break
             said = _damage(path, run)
-            if first != covered + 1 or said:
-                damage.append(said or f"{path.parent}: the file with step {covered + 1} is missing")
+            if said:
+                damage.append(said)
                 break
             covered = until
-        last = min(last, _covered_by_streams(run.path, table, covered, marks, damage))
+        if not said and not run.ended:
+            covered = _covered_by_streams(run.path, table, covered, marks, damage)
+        elif not said and covered < last:
+            damage.append(f"{run.path / table}: the file with step {covered + 1} is missing")
+        last = min(last, covered)
     digests = {m.step: str(m.metrics["step_digest"]) for m in marks if "step_digest" in m.metrics}
     return Whole([mark for mark in marks if mark.step <= last], digests, damage)
 
@@ -118,7 +123,10 @@ def _damage(path: Path, run: Run) -> str | None:
             with open(path, "rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != recorded:
                     return f"{path}: damaged: its SHA-256 is not the one in the manifest"
-        pq.read_metadata(path)
+                return None
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            for group in range(parquet.num_row_groups):
+                parquet.read_row_group(group)
     except FileNotFoundError:
         return f"{path}: missing"
     except (OSError, pa.ArrowException) as error:

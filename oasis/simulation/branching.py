@@ -43,6 +43,8 @@ class BranchPlace:
     path : Path
     checkpoint : Path or None
         In it, linked to the parent's.
+    taken_up : int
+        The step from which the parent's state was taken: that of the checkpoint, or 0.
     differences : list of str
         What is other than when the parent was made, besides the change.
     """
@@ -52,6 +54,7 @@ class BranchPlace:
         self.path = path
         self._parent, self._whole, self._step = parent, whole, step
         self._source = checkpoint
+        self.taken_up = 0 if checkpoint is None else int(checkpoint.name)
         self.differences: list[str] = []
         self.checkpoint = None if checkpoint is None else path / checkpoint.relative_to(parent.path)
 

@@ -125,7 +125,7 @@ class Simulation:
         nobody = np.zeros(0, np.int32)
         self._coverage.add(len(self.world.users), nobody, nobody, nobody.astype(np.int16))  # registered before a step
         self._injected = list(self._earlier.injected)
-        self._injected_kept = len(self._injected)
+        self._injected_kept = 0
         self._last_step = self._earlier.last_step or scenario.simulation.steps
         self._storage: Storage | None = None
         self._current: asyncio.Task[StepResult] | None = None

@@ -90,7 +90,7 @@ def test_interviews_change_no_file_of_the_run(finished: Path) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"not Arrow"])
 def test_a_damaged_snapshot_is_named(content: bytes | None, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "run")
-    store = tmp_path / "run" / "checkpoints" / "final" / "users.arrow"
+    store = tmp_path / "run" / "checkpoints" / f"{open_run(finished).steps_done:06d}" / "users.arrow"
     store.unlink() if content is None else store.write_bytes(content)
     assert "users.arrow" in _oasis("interview", tmp_path / "run", "--agent", "0", "Why?", code=2).stderr
 

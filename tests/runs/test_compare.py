@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner, Result
 
-from oasis import Scenario, Simulation
+from oasis import Scenario, Simulation, branch
 from oasis.cli import main
 from oasis.errors import InputError
 from oasis.records import EVENTS
@@ -79,7 +79,7 @@ def test_differences_and_intervals_are_those_of_scipy(runs: Path) -> None:
     assert by_step["difference"].to_numpy() == pytest.approx(np.mean(b, axis=0) - np.mean(a, axis=0))
     last = scipy.stats.ttest_rel([x[-1] for x in b], [x[-1] for x in a]).confidence_interval(0.9)
     assert by_step.select("low", "high").row(-1) == pytest.approx(tuple(last))
-    assert by_step["warm_up"].to_list() == [True] * WARM_UP + [False] * (STEPS - WARM_UP)
+    assert by_step["measured"].to_list() == [False] * WARM_UP + [True] * (STEPS - WARM_UP)
     assert (found.first_step, found.last_step) == (WARM_UP + 1, STEPS)
 
 
@@ -179,22 +179,34 @@ def test_common_steps_of_runs_of_different_length(runs: Path, tmp_path: Path) ->
 
 
 def test_a_branch_is_paired_with_its_parent_and_told_apart_by_its_later_scenario(runs: Path, tmp_path: Path) -> None:
-    branch = tmp_path / "branch"
-    shutil.copytree(runs / "b-1", branch)
-    manifest = Manifest.read(branch)
+    made = tmp_path / "branch"
+    shutil.copytree(runs / "b-1", made)
+    manifest = Manifest.read(made)
     past = _scenario(1).to_dict()
     manifest.past = [Past(last_step=4, scenario=past)]
     manifest.parent = Parent(run_id=None, name="run", path="gone", step=4, step_digest="")
-    manifest.write(branch)
-    found = compare([runs / "a-1", branch, runs / "b-1"])
+    manifest.write(made)
+    found = compare([runs / "a-1", made, runs / "b-1"])
     assert [arm.repeats for arm in found.arms] == [None, None, None]
     branched = found.differs.filter(arm="B")
     assert branched.select("first_step", "last_step").rows() == [(5, None)]
     assert found.pairs[0].divergence.step == SWAP
-    assert "branch of run after step 4" in _cli(runs / "a-1", branch).stdout
+    assert "branch of run after step 4" in _cli(runs / "a-1", made).stdout
     manifest.past[0].scenario = manifest.scenario
-    manifest.write(branch)
-    assert compare([runs / "b-1", branch]).arms[1].repeats == "A"  # a branch that changed nothing
+    manifest.write(made)
+    assert compare([runs / "b-1", made]).arms[1].repeats == "A"  # a branch that changed nothing
+
+
+def test_the_past_that_branches_share_is_not_measured(runs: Path, tmp_path: Path) -> None:
+    branch(runs / "a-1", 5, tmp_path / "hot", ["recsys.kind=hot"]).run_sync()
+    branch(runs / "a-1", 6, tmp_path / "more", ["recsys.size=3"]).run_sync()
+    found = compare([runs / "a-1", tmp_path / "hot", tmp_path / "more"], metrics=["impressions"])
+    assert (found.first_step, found.last_step) == (6, STEPS)
+    assert found.by_step["measured"].to_list()[:STEPS] == [False] * 5 + [True] * (STEPS - 5)
+    assert "past that branches share" in "".join(found.notes)
+    assert compare([runs / "a-1", tmp_path / "hot"], from_step=4).first_step == 4
+    assert compare([runs / "a-2", tmp_path / "hot"]).first_step == WARM_UP + 1  # it has another past
+    assert "nothing is left" in _cli(runs / "a-1", tmp_path / "hot", "--from-step", str(STEPS + 1), code=2).output
 
 
 def test_files_count_by_content_and_servers_not_at_all(runs: Path, tmp_path: Path) -> None:

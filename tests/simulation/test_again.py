@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from oasis import Scenario, Simulation, open_run
+from oasis import Scenario, Simulation, open_run, verify
 from oasis.errors import (
     FailureLimitError,
     NoEndpointError,
@@ -170,6 +171,30 @@ def test_a_resume_that_is_killed_loses_no_answer(tmp_path: Path) -> None:
         assert before + len(server.requests) <= asked + 2 * 4  # at most those in flight at each kill are repeated
     assert open_run(tmp_path / "run").manifest.state_hash == whole.state_hash
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
+
+
+@pytest.mark.parametrize("table", ["events", "impressions", "llm_calls", "metrics.parquet", "checkpoints"])
+def test_what_is_damaged_is_made_again(table: str, tmp_path: Path) -> None:
+    """From what is left; answers that are left are not asked for again."""
+    with StubServer() as server:
+        whole = Simulation(asking(server.url), tmp_path / "whole").run_sync()
+        stop_after(5, Simulation(asking(server.url), tmp_path / "run"))
+        asked = len(server.requests)
+        place = tmp_path / "run" / table
+        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+        for number, path in enumerate(files):
+            run = tmp_path / str(number)
+            shutil.copytree(tmp_path / "run", run)
+            harmed = run / path.relative_to(tmp_path / "run")
+            content = bytearray(harmed.read_bytes())
+            content[len(content) // 2] ^= 16
+            harmed.write_bytes(content)
+            assert resume(run).run_sync().state_hash == whole.state_hash, path
+            assert verify(run).ok, path
+            assert contents(run) == contents(tmp_path / "whole")
+        rest = open_run(tmp_path / "whole").llm_calls.filter(pl.col("step") > 5).collect().height
+        lost = open_run(tmp_path / "whole").llm_calls.collect().height - rest if table == "llm_calls" else 0
+        assert len(server.requests) - asked == rest * len(files) + lost
 
 
 def test_injected_actions_are_repeated(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def baseline_first(arms: list[Arm], baseline: str | Path | None, runs: Sequence[
 
 
 def common_steps(
-    runs: Sequence[Run], series: dict[Path, Series]
+    runs: Sequence[Run], series: dict[Path, Series], from_step: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], list[str]]:
     """Return the steps that all runs have done, which of them are measured, and what to say about the others."""
     warm_up = max(series[run.path].warm_up for run in runs)
@@ -58,6 +58,11 @@ def common_steps(
         what = "no step" if not common else f"steps 1 to {common}, all of them warm-up (1 to {warm_up})"
         raise InputError(f"{shortest.path}: has done {what}, so there is nothing to compare; leave it out, or wait")
     steps = np.arange(1, common + 1)
+    shared = _shared_past(runs)
+    first = max(warm_up, shared) + 1 if from_step is None else from_step
+    if not 1 <= first <= common:
+        given = f"--from-step {from_step}" if from_step is not None else "the end of the past that branches share"
+        raise InputError(f"{given}: steps 1 to {common} are there to compare, so nothing is left to measure")
     longer = sum(done > common for done in last.values())
     notes = []
     if longer:
@@ -65,7 +70,18 @@ def common_steps(
             f"compared are steps up to {common:,}, which all runs have done; {longer} of {len(runs)} runs did more "
             f"(up to {max(last.values()):,})"
         )
-    return steps, steps > warm_up, notes
+    if from_step is None and shared > warm_up:
+        notes.append(f"steps 1 to {shared:,} are the past that branches share: what is measured begins after them")
+    return steps, steps >= first, notes
+
+
+def _shared_past(runs: Sequence[Run]) -> int:
+    """Return up to which step all runs are one: each is a branch off that step or a later one, or a parent of some."""
+    branches = [(run, run.manifest.parent) for run in runs if run.manifest.parent is not None]
+    at = [parent.step for _, parent in branches if parent is not None]
+    parents = {parent.run_id for _, parent in branches if parent is not None}
+    related = all(run.manifest.parent is not None or run.manifest.run_id in parents for run in runs)
+    return min(at) if at and related else 0
 
 
 def metric_names(series: dict[Path, Series], wanted: Sequence[str], notes: list[str]) -> list[str]:

@@ -36,7 +36,7 @@ _PAIR_COLUMNS = {
     "seed": pl.Int64,
     "metric": pl.String,
     "step": pl.Int64,
-    "warm_up": pl.Boolean,
+    "measured": pl.Boolean,
     "difference": pl.Float64,
 }
 _NUMBERS = ["count", "baseline", "value", "difference", "low", "high"]
@@ -64,7 +64,7 @@ class Comparison:
     level : float
         Of all intervals.
     first_step, last_step : int
-        The measured steps: warm-up is left out, and what not all runs have done.
+        The measured steps: left out are warm-up, the past that branches share, and what not all runs have done.
     differs : polars.DataFrame
         What differs in the scenarios: ``arm`` and `oasis.runs.comparison.scenario_differences.DIFFERENCES`.
     estimates : polars.DataFrame
@@ -73,9 +73,9 @@ class Comparison:
         ``difference`` with ``low`` and ``high`` (null without replicates), ``variance`` of the difference,
         ``variance_unpaired`` (the same values taken as independent) and ``variance_ratio``, the second over the first.
     by_step : polars.DataFrame
-        The same per step, all common steps, ``warm_up`` marked: ``paired``, and of arms without a pair ``unpaired``.
+        The same per step, all common steps, ``measured`` or not: ``paired``, and of arms without a pair ``unpaired``.
     by_pair : polars.DataFrame
-        The difference of each pair: ``arm``, ``seed``, ``metric``, ``step``, ``warm_up``, ``difference``.
+        The difference of each pair: ``arm``, ``seed``, ``metric``, ``step``, ``measured``, ``difference``.
     by_run : polars.DataFrame
         The mean of each metric over the measured steps of each run: ``arm``, ``seed``, ``run``, ``metric``, ``mean``.
     pairs : list of Pair
@@ -149,6 +149,7 @@ def compare(
     metrics: Sequence[str] = (),
     level: float = 0.95,
     ignored: Sequence[str] = (),
+    from_step: int | None = None,
 ) -> Comparison:
     """Compare runs. Those that differ only in seed and name are replicates of an arm; equal seeds make pairs.
 
@@ -164,6 +165,8 @@ def compare(
         Of the intervals, between 0 and 1.
     ignored : sequence of str
         Keys of the scenario, or tables, that tell no arms apart (``population.path``, say).
+    from_step : int, optional
+        First step that is measured; by default the first behind the warm-up and the past that branches share.
 
     Raises
     ------
@@ -178,7 +181,7 @@ def compare(
     arms = baseline_first(arms, baseline, runs)
     series = {run.path: read_series(run) for run in runs}
     notes = notes_on(runs)
-    steps, measured, left_out = common_steps(runs, series)
+    steps, measured, left_out = common_steps(runs, series, from_step)
     notes += left_out
     names = metric_names(series, metrics, notes)
 
@@ -203,14 +206,14 @@ def compare(
             if seeds:
                 a, b = values(old, name), values(new, name)
                 estimates.append(_rows(arm, name, "paired", paired(*_means(a, b, measured), level)))
-                by_step.append(_rows(arm, name, "paired", paired(a, b, level), steps, ~measured))
-                by_pair.append(_pair_rows(arm, seeds, name, b - a, steps, ~measured))
+                by_step.append(_rows(arm, name, "paired", paired(a, b, level), steps, measured))
+                by_pair.append(_pair_rows(arm, seeds, name, b - a, steps, measured))
             if alone:
                 a, b = values(first.runs, name), values(arm.runs, name)
                 both = [_mean(x, measured) for x in (a, b)]
                 estimates.append(_rows(arm, name, "unpaired", welch(both[0], both[1], level)))
                 if not seeds:
-                    by_step.append(_rows(arm, name, "unpaired", welch(a, b, level), steps, ~measured))
+                    by_step.append(_rows(arm, name, "unpaired", welch(a, b, level), steps, measured))
         notes += _about_pairs(first, arm, seeds, alone)
     if len(arms) == 1:
         notes.append(
@@ -274,9 +277,9 @@ def _rows(
     kind: str,
     found: Estimate,
     steps: npt.NDArray[np.int64] | None = None,
-    warm_up: npt.NDArray[np.bool_] | None = None,
+    measured: npt.NDArray[np.bool_] | None = None,
 ) -> pl.DataFrame:
-    columns: dict[str, Any] = {} if steps is None else {"step": steps, "warm_up": warm_up}
+    columns: dict[str, Any] = {} if steps is None else {"step": steps, "measured": measured}
     columns |= {name: getattr(found, name) for name in (*_NUMBERS, "variance", "variance_unpaired")}
     return pl.DataFrame(columns).select(
         pl.lit(arm.label).alias("arm"),
@@ -296,14 +299,14 @@ def _pair_rows(
     metric: str,
     difference: F64,
     steps: npt.NDArray[np.int64],
-    warm: npt.NDArray[np.bool_],
+    measured: npt.NDArray[np.bool_],
 ) -> pl.DataFrame:
     columns = {
         "arm": pl.repeat(arm.label, difference.size, eager=True),
         "seed": np.repeat(seeds, len(steps)),
         "metric": pl.repeat(metric, difference.size, eager=True),
         "step": np.tile(steps, len(seeds)),
-        "warm_up": np.tile(warm, len(seeds)),
+        "measured": np.tile(measured, len(seeds)),
         "difference": difference.ravel(),
     }
     return pl.DataFrame(columns, _PAIR_COLUMNS).with_columns(pl.col("difference").fill_nan(None))
@@ -314,6 +317,6 @@ def _frame(parts: Sequence[pl.DataFrame], steps: bool = False) -> pl.DataFrame:
         return pl.concat(parts).with_columns(pl.col(pl.Float64).fill_nan(None))
     names = ("arm", "metric", "measures", "kind")
     schema: dict[str, Any] = dict.fromkeys(names, pl.String)
-    schema |= {"step": pl.Int64, "warm_up": pl.Boolean} if steps else {}
+    schema |= {"step": pl.Int64, "measured": pl.Boolean} if steps else {}
     schema |= {"count": pl.Int64} | dict.fromkeys([*_NUMBERS[1:], "variance", "variance_unpaired"], pl.Float64)
     return pl.DataFrame(schema=schema | {"variance_ratio": pl.Float64})

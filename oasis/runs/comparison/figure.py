@@ -60,7 +60,7 @@ def _figure(found: Comparison, metrics: Sequence[str]) -> Figure:
         left=0.75 / width, right=1 - 0.25 / width, top=top, bottom=0.55 / (height + above), hspace=0.62, wspace=0.26
     )
     base = found.arms[0].label
-    warm = ", warm-up in grey" if found.first_step > 1 else ""
+    warm = ", steps that are not measured in grey" if found.first_step > 1 else ""
     bands = f"{100 * found.level:g}% intervals over pairs with the same seed" if found.pairs else "unpaired"
     figure.text(0.75 / width, 1 - 0.42 / (height + above), f"Differences from {base} by step", fontsize=15,
                 fontweight="bold", color=INK)  # fmt: skip
