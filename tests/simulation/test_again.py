@@ -194,7 +194,7 @@ def test_what_is_damaged_is_made_again(table: str, tmp_path: Path) -> None:
             assert contents(run) == contents(tmp_path / "whole")
         rest = open_run(tmp_path / "whole").llm_calls.filter(pl.col("step") > 5).collect().height
         lost = open_run(tmp_path / "whole").llm_calls.collect().height - rest if table == "llm_calls" else 0
-        assert len(server.requests) - asked == rest * len(files) + lost
+        assert rest * len(files) <= len(server.requests) - asked <= rest * len(files) + lost
 
 
 def test_injected_actions_are_repeated(tmp_path: Path) -> None:
