@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["gather", "gather_numpy", "in_row", "in_row_numpy", "take_rows"]
+__all__ = ["gather", "gather_numpy", "in_row", "in_row_numpy", "take_rows", "transpose", "transpose_numpy"]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -52,6 +52,22 @@ def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:
         if len(hits):
             out[i] = indptr[row] + hits[0]
     return out
+
+
+@kernel()
+def transpose(indptr: I64, indices: I32, at: I64, out: I32) -> None:
+    """Fill `out` with the rows that hold each column, ascending; `at` is where each column's begin, and is used up."""
+    for row in range(len(indptr) - 1):
+        for position in range(indptr[row], indptr[row + 1]):
+            column = indices[position]
+            out[at[column]] = row
+            at[column] += 1
+
+
+def transpose_numpy(indptr: I64, indices: I32) -> I32:
+    """Return what `transpose` fills in, with NumPy alone."""
+    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+    return rows[np.argsort(indices, kind="stable")]
 
 
 def take_rows(indptr: I64, rows: npt.NDArray[np.integer]) -> tuple[I64, I64]:

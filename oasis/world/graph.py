@@ -22,19 +22,29 @@ _COMPACT_FLOOR = 100_000
 
 
 class _Rows:
-    """One direction of a fixed set of edges, neighbours sorted within each row."""
+    """One direction of a fixed set of edges, sorted by (source, target)."""
 
     def __init__(self, nodes: int, source: I32, target: I32) -> None:
-        order = np.argsort(source.astype(np.int64) << 32 | target.astype(np.int64), kind="stable")
-        self.indptr = np.zeros(nodes + 1, np.int64)
-        np.cumsum(np.bincount(source, minlength=nodes), out=self.indptr[1:])
-        self.indices = np.ascontiguousarray(target[order])
-        self.order = order
+        self.indptr = _starts(nodes, source)
+        self.indices = target
+
+    def reversed(self) -> _Rows:
+        """Return the other direction."""
+        nodes = len(self.indptr) - 1
+        rows = _Rows(nodes, self.indices, np.empty(len(self.indices), np.int32))
+        csr.transpose(self.indptr, self.indices, rows.indptr[:-1].copy(), rows.indices)
+        return rows
 
     def grow(self, nodes: int) -> None:
         missing = nodes + 1 - len(self.indptr)
         if missing > 0:
             self.indptr = np.r_[self.indptr, np.full(missing, self.indptr[-1])]
+
+
+def _starts(nodes: int, source: I32) -> I64:
+    indptr = np.zeros(nodes + 1, np.int64)
+    np.cumsum(np.bincount(source, minlength=nodes), out=indptr[1:])
+    return indptr
 
 
 class FollowGraph:
@@ -141,13 +151,13 @@ class FollowGraph:
         self._removed.load(layers["removed"])
 
     def _set_base(self, source: I32, target: I32, step: npt.NDArray[np.int32]) -> None:
-        self._out = _Rows(self._nodes, source, target)
-        order = self._out.order
-        self._source = np.ascontiguousarray(source[order])
-        self._target = self._out.indices
-        self._step = np.ascontiguousarray(step[order])
-        self._in = _Rows(self._nodes, target, source)
-        del self._out.order, self._in.order
+        keys = Relation.key(source, target)
+        # those of a checkpoint, or merged with what was added, are sorted
+        order = slice(None) if np.all(keys[1:] > keys[:-1]) else np.argsort(keys, kind="stable")
+        # copies: what is given may lie in a file
+        self._source, self._target, self._step = (np.array(c[order], np.int32) for c in (source, target, step))
+        self._out = _Rows(self._nodes, self._source, self._target)
+        self._in = self._out.reversed()
         self._added = Relation(self.schema)
         self._removed = Relation(self.schema)
         self._delta_rows = None
@@ -177,7 +187,8 @@ class FollowGraph:
         if len(self._added):
             if self._delta_rows is None:
                 a, b, _ = self._added.items()
-                self._delta_rows = (_Rows(self._nodes, a, b), _Rows(self._nodes, b, a))
+                added = _Rows(self._nodes, a, b)
+                self._delta_rows = (added, added.reversed())
             delta = self._delta_rows[direction]
             extra_offsets, extra_positions = csr.take_rows(delta.indptr, agents)
             extra_row = np.repeat(np.arange(len(agents)), np.diff(extra_offsets))

@@ -38,6 +38,17 @@ def test_in_row(rows: list[list[int]], data: st.DataObject) -> None:
     np.testing.assert_array_equal(out, csr.in_row_numpy(indptr, indices, row, value))
 
 
+@given(ROWS)
+def test_transpose(rows: list[list[int]]) -> None:
+    indptr, indices = _csr(rows)
+    starts = np.r_[0, np.cumsum(np.bincount(indices, minlength=31))].astype(np.int64)
+    out = np.empty(len(indices), np.int32)
+    csr.transpose(indptr, indices, starts[:-1].copy(), out)
+    np.testing.assert_array_equal(out, csr.transpose_numpy(indptr, indices))
+    for column, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        assert out[start:end].tolist() == [row for row, values in enumerate(rows) if column in values]
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60))
 def test_pairs_behave_as_a_dictionary(operations: list[tuple[bool, int]]) -> None:
     slots, values = np.full(64, pairs.EMPTY, np.int64), np.zeros(64, np.int32)
