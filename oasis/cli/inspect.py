@@ -12,7 +12,7 @@ import polars as pl
 from oasis.runs.cascades import cascade_curve, compare_with_real
 from oasis.runs.inspection import AgentStep, activations, agent_step
 from oasis.runs.reading import Run, open_run
-from oasis.runs.summary import Summary, summarise
+from oasis.runs.summary import Summary, history, summarise
 from oasis.runs.text_table import one_line, text_table
 
 __all__ = ["inspect"]
@@ -85,6 +85,7 @@ def _heading(run: Run) -> str:
         lines[0] += " (whether its process lives cannot be told here)"
     if manifest.message:
         lines.append(one_line(manifest.message, 400))
+    lines += [one_line(said, 400) for said in history(manifest)]
     return "\n".join(lines)
 
 

@@ -171,10 +171,12 @@ def write_world(world: Mapping[str, pa.Table], folder: Path) -> None:
     part.rename(folder)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
+def write_parquet(table: pa.Table, path: Path, rows_per_group: int | None = None) -> None:
     """Write a table as one Parquet file, there whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    pq.write_table(table, part, compression="zstd", compression_level=3, write_page_checksum=True)
+    pq.write_table(
+        table, part, compression="zstd", compression_level=3, write_page_checksum=True, row_group_size=rows_per_group
+    )
     os.replace(part, path)
 
 

@@ -66,6 +66,9 @@ class WriterLock:
         os.pwrite(descriptor, json.dumps(note).encode() + b"\n", 0)
         return cls(path, descriptor)
 
+    def __del__(self) -> None:
+        self.release()
+
     def release(self, remove: bool = False) -> None:
         """Give the lock back; `remove` the note where the run has ended."""
         if self._descriptor < 0:

@@ -9,9 +9,10 @@ import polars as pl
 
 from oasis.runs.cascades import cascades
 from oasis.runs.handles import without_mentions
+from oasis.runs.manifest import Manifest
 from oasis.runs.reading import Run
 
-__all__ = ["Summary", "action_counts", "call_counts", "coverage", "summarise", "with_content"]
+__all__ = ["Summary", "action_counts", "call_counts", "coverage", "history", "summarise", "with_content"]
 
 _FAILED = ("llm_failed", "llm_invalid")
 
@@ -61,6 +62,7 @@ class Summary:
             "coverage": self.coverage,
             "tokens": self.tokens,
             "llm_calls": self.calls,
+            "history": history(manifest),
             "refused_rows": len(manifest.refused_rows),
             "actions": self.actions.to_dicts(),
             "outside": self.outside.to_dicts(),
@@ -136,10 +138,11 @@ def coverage(run: Run) -> dict[str, Any]:
 
 
 def call_counts(run: Run) -> dict[str, int]:
-    """Return calls of language models: ``attempts``, and how many by status."""
+    """Return calls of language models: ``attempts``, how many by status, and those that a parent had made already."""
     by_status = run.llm_calls.group_by(pl.col("status").cast(pl.String)).agg(count=pl.len()).sort("status").collect()
     counts = dict(by_status.iter_rows())
-    return {"attempts": sum(counts.values()), **counts}
+    reused = run.llm_calls.select(pl.col("reused").fill_null(False).sum()).collect().item()
+    return {"attempts": sum(counts.values()), **counts, **({"reused": int(reused)} if reused else {})}
 
 
 def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.DataFrame:
@@ -153,7 +156,22 @@ def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.Data
     return table.join(wanted.collect(), on=key, how="left", maintain_order="left")
 
 
+def history(manifest: Manifest) -> list[str]:
+    """Return, a sentence each, where a run branched off and where it was taken up again, by what other means."""
+    said = []
+    if (parent := manifest.parent) is not None:
+        said.append(f"a branch of {parent.name} ({parent.path}), with which it shares steps 1 to {parent.step:,}")
+    for event in manifest.resumed:
+        line = f"taken up again after step {event['after_step']:,}"
+        for key, what in (("set", "with"), ("damage", "doing without what was damaged:"), ("differences", "although")):
+            if event.get(key):
+                line += f" {what} " + "; ".join(map(str, event[key]))
+        said.append(line)
+    return said
+
+
 def _tokens(run: Run) -> dict[str, int]:
     names = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
-    row = run.llm_calls.select(pl.col(column).sum().alias(name) for name, column in names.items()).collect()
+    paid = run.llm_calls.filter(~pl.col("reused").fill_null(False))
+    row = paid.select(pl.col(column).sum().alias(name) for name, column in names.items()).collect()
     return {name: int(row[name][0] or 0) for name in names}

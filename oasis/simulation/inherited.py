@@ -22,7 +22,7 @@ def inherit_answers(parent: Path, step: int, branch: Path) -> None:
     rows = later_calls(parent, step)
     (branch / INHERITED).mkdir()
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["step"]), LLM_CALLS)
-    write_parquet(table, branch / INHERITED / _FILE)
+    write_parquet(table, branch / INHERITED / _FILE, rows_per_group=10_000)  # a step is read at a time
 
 
 def inherited_answers(branch: Path, step: int) -> list[dict[str, Any]]:

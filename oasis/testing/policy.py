@@ -96,6 +96,14 @@ class PolicyTests:
         same = actions.agent_id[1:] == actions.agent_id[:-1]
         assert (np.diff(actions.turn)[same] >= 0).all()
 
+    def test_what_is_said_to_be_in_events_is(self) -> None:
+        """A policy that decides in its events brings its texts itself, and no updates that events do not show."""
+        world, policy = policy_world(), self.make()
+        if getattr(policy, "decides_in_events", False):
+            decisions = _run(policy, observations_of(world, first_agents(world)), self.context(world))
+            assert (decisions.actions.text_id == -1).all()
+            assert not decisions.updates
+
     def test_batches_do_not_matter(self) -> None:
         """Deciding for agents apart gives what deciding for them together gives."""
         world, together = self._decide()
