@@ -21,6 +21,8 @@ from oasis.runs.directory import CURRENT
 
 __all__ = ["DROPPED", "JOURNAL", "Journal", "later_calls", "read_journal"]
 
+_KEYS = {"step", "agent_id", "turn", "purpose", "prompt_hash", "attempt", "status", "error", "response"}
+
 DROPPED = "-dropped.parquet"
 """How the names of files in ``llm_calls`` end that hold calls of a step that was begun and dropped."""
 
@@ -80,16 +82,16 @@ class Journal:
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's journal; a torn last line is left out."""
+    """Return the rows of a run's journal; torn and damaged lines are left out."""
     path = directory / JOURNAL
     if not path.exists():
         return []
     rows = []
     for line in path.read_bytes().split(b"\n"):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and row.keys() >= _KEYS:
+                rows.append(row)
     return rows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oasis.errors import RunStoppedError
+from oasis.records import LLM_CALLS
 from oasis.runs.journal import JOURNAL, Journal, read_journal
 
 
@@ -28,9 +29,13 @@ def test_a_line_that_is_cut_short_stops_the_run(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.write({"step": 1})
-    journal.write({"step": 2})
+    rows = [dict.fromkeys(LLM_CALLS.names) | {"step": step} for step in (1, 2, 3, 4)]
+    for row in rows:
+        journal.write(row)
     journal.close(remove=False)
     path = tmp_path / JOURNAL
-    path.write_bytes(path.read_bytes()[:-3])
-    assert read_journal(tmp_path) == [{"step": 1}]
+    lines = path.read_bytes().replace(b'{"step":2', b'{"stap":2').replace(b'{"step":3', b'"step":3')
+    path.write_bytes(lines[:-3])
+    assert read_journal(tmp_path) == rows[:1]
+    Journal(tmp_path).write(rows[1])  # the torn line is gone, and does not take the next one with it
+    assert read_journal(tmp_path) == rows[:2]
