@@ -37,5 +37,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     lines = path.read_bytes().replace(b'{"step":2', b'{"stap":2').replace(b'{"step":3', b'"step":3')
     path.write_bytes(lines[:-3])
     assert read_journal(tmp_path) == rows[:1]
-    Journal(tmp_path).write(rows[1])  # the torn line is gone, and does not take the next one with it
+    journal = Journal(tmp_path)
+    journal.write(rows[1])  # the torn line is gone, and does not take the next one with it
+    journal.close(remove=False)
     assert read_journal(tmp_path) == rows[:2]
