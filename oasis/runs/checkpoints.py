@@ -85,7 +85,8 @@ class Checkpoints:
 
     def adopt(self, folder: Path) -> None:
         """Take what is the same in the next checkpoint from `folder`, which `read_checkpoint` found whole."""
-        self._before = folder, json.loads((folder / CONTENT).read_bytes())["files"]
+        if folder.exists():
+            self._before = folder, json.loads((folder / CONTENT).read_bytes())["files"]
 
     def write(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint, whole or not at all, then remove those that are too many.

@@ -46,6 +46,7 @@ class Journal:
         whole = self._path.read_bytes().rfind(b"\n") + 1 if self._path.exists() else 0
         self._file: BinaryIO = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._file.truncate(whole)
+        self._unforced = True
         self._last_step = max((row["step"] for row in read_journal(directory)), default=0)
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -56,6 +57,7 @@ class Journal:
         RunStoppedError
             If the disk does not take it.
         """
+        self._unforced = True
         try:
             line = json.dumps(dict(row), separators=(",", ":")).encode() + b"\n"
             if self._file.write(line) < len(line):  # a full disk takes the beginning of it
@@ -67,7 +69,9 @@ class Journal:
 
     def sync(self) -> None:
         """Force what was written to disk, before the step is marked as done."""
-        os.fsync(self._file.fileno())
+        if self._unforced:
+            os.fsync(self._file.fileno())
+            self._unforced = False
 
     def clear(self, step: int) -> None:
         """Forget the rows, those of `step` being in ``llm_calls`` now; not while there are some of later steps."""

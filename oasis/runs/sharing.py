@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
 from oasis.runs.blocks import Mark, block_files, block_name, cut_block, marks_path, stream_path, write_block
 from oasis.runs.checkpoints import link_or_copy
@@ -36,10 +39,19 @@ def share_past(parent: Path, marks: Sequence[Mark], step: int, checkpoint: Path 
         last_of_block = {mark.block: mark for mark in kept if mark.step > covered}
         for block, mark in last_of_block.items():
             target = branch / name / block_name(block, mark.step)
-            write_block(stream_path(parent, name, block), mark.lengths[name], schema, target)
+            try:
+                write_block(stream_path(parent, name, block), mark.lengths[name], schema, target)
+            except RunDirectoryError:  # it has become Parquet meanwhile
+                made = [path for first, _, path in block_files(parent, name) if first == block]
+                if not made:
+                    raise
+                cut_block(made[0], mark.step, branch / name)
     write_atomically(marks_path(branch), b"".join(mark.line() for mark in kept))
     if checkpoint is not None:
         folder = branch / checkpoint.relative_to(parent)
         folder.mkdir(parents=True)
-        for file in checkpoint.iterdir():
-            link_or_copy(file, folder / file.name)
+        with contextlib.suppress(FileNotFoundError):  # a parent that goes on has just removed it: it only saves room
+            for file in checkpoint.iterdir():
+                link_or_copy(file, folder / file.name)
+            return
+        shutil.rmtree(folder)

@@ -68,14 +68,12 @@ class Earlier:
         if self.digests.get(step, digest) == digest:
             return
         recorded = self.recorded(step)
-        found = None
+        found = "its rows cannot be compared"
         if recorded is not None:
-            found = first_difference(
-                {name: recorded.rows(name) for name in ("events", "impressions", "interviews")}, tables
-            )
+            before = {name: recorded.rows(name) for name in ("events", "impressions", "interviews")}
+            found = first_difference(before, tables) or "not in its rows, but in what agents have seen or done before"
         raise ReplayError(
-            f"step {step} came out differently from what was recorded: "
-            + (found or "what agents have seen or done before differs (nothing in the recorded rows does)")
-            + "; the versions of OASIS or of its libraries, the machine, or a file of the population have changed"
+            f"step {step} came out differently from what was recorded: {found}"
+            "; the versions of OASIS or of its libraries, the machine, or a file of the population have changed"
             " (see versions in the manifest)"
         )

@@ -389,9 +389,11 @@ class Simulation:
         self._calls.add(dropped.filter(pc.greater(dropped["step"], step)))
         state_hash = self.world.state_hash() if whole else None
         coverage, tokens = self._coverage.counts(), dict(self._calls.tokens)
-        self._summary = RunSummary(status, steps_done, state_hash, coverage, tokens, self.out)
+        never_opened = storage is None and self._place is not None
+        if status == "stopped" or not never_opened:
+            self._summary = RunSummary(status, steps_done, state_hash, coverage, tokens, self.out)
         if storage is None:
-            if self._place is not None:  # it never got as far as going on: all is as it was
+            if self._place is not None:  # all is as it was
                 self._place.leave()
             return
         counts = {"coverage": coverage, "tokens": tokens, **self._servers.news(storage.manifest.servers)}
@@ -402,7 +404,7 @@ class Simulation:
         try:
             storage.finish(status, point, dropped, tables, state_hash=state_hash, message=message, **counts)
         except RunStoppedError as error:
-            self._summary = replace(self._summary, status="stopped")
+            self._summary = replace(self.summary, status="stopped")
             storage.abandon("stopped", message=str(error), **counts)
             raise
 
