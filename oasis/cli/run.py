@@ -74,7 +74,7 @@ def run(
         raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
     out = out or Path("runs") / loaded.simulation.name
     begun = time.perf_counter()
-    simulation = Simulation(loaded, out, earlier=rerun.earlier if rerun else None)
+    simulation = rerun.simulation(out) if rerun else Simulation(loaded, out)
     _announce(simulation, out, rerun)
     try:
         with RunProgress(loaded.simulation.steps, quiet) as progress:

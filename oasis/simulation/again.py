@@ -74,7 +74,7 @@ class Resumption:
         """
         run, done = self._run, self.steps_done
         past = run.manifest.past
-        if past and (self._point is None or self._point.step < past[-1].last_step):
+        if past and (self._point is None or self._point.step <= past[-1].last_step):
             # the steps of its ancestors, by their scenarios
             self._point, _ = execute_again(run, self._point, min(past[-1].last_step, done), self._whole.digests)
         steps = RecordedSteps(run)

@@ -23,7 +23,7 @@ from oasis.simulation.provenance import differences, provenance
 from oasis.simulation.rebuild import OnStep, execute_again, injected, newest_point, passed_on, segments
 from oasis.simulation.simulation import Simulation
 
-__all__ = ["BranchPlace", "branch"]
+__all__ = ["BranchPlace", "branch", "branch_to"]
 
 _OF_SCENARIO = ("components", "embedder", "model", "prompt_templates", "inputs")
 
@@ -49,9 +49,11 @@ class BranchPlace:
         What is other than when the parent was made, besides the change.
     """
 
-    def __init__(self, path: Path, parent: Run, whole: Whole, step: int, checkpoint: Path | None) -> None:
-        check_absent(path, RunDirectoryError)
+    def __init__(
+        self, path: Path, parent: Run, whole: Whole, step: int, checkpoint: Path | None, reuse_answers: bool = True
+    ) -> None:
         self.path = path
+        self._reuse_answers = reuse_answers
         self._parent, self._whole, self._step = parent, whole, step
         self._source = checkpoint
         self.taken_up = 0 if checkpoint is None else int(checkpoint.name)
@@ -76,7 +78,8 @@ class BranchPlace:
 
         def fill(part: Path) -> None:
             share_past(parent.path, self._whole.marks, step, self._source, part)
-            inherit_answers(parent.path, step, part)
+            if self._reuse_answers:
+                inherit_answers(parent.path, step, part)
 
         return RunDirectory.create(
             self.path,
@@ -146,25 +149,8 @@ def branch(
     ``oasis.branch("runs/x_day", 240, "runs/x_day-hot", ["recsys.kind=hot"]).run_sync()``
     """
     run = open_run(directory)
-    check_absent(Path(out), RunDirectoryError)
-    whole = whole_part(run)
-    _check_step(run, whole, at_step)
-    parent = segments(run)[-1][1]
-    scenario = _changed(parent, at_step, changes, interventions)
-    found = newest_point(run.path, at_step, whole.digests)
-    point: Point | None = None if found is None else found[0]
-    point, _ = execute_again(run, point, at_step, whole.digests, on_step)
-    if point is not None:
-        point = passed_on(point, parent, scenario)
-    place = BranchPlace(Path(out), run, whole, at_step, None if found is None else found[1])
-    earlier = Earlier(
-        point,
-        digests={} if scenario != parent else whole.digests,
-        answers=RecordedAnswers(of_step=lambda step: inherited_answers(place.path, step)),
-        injected=injected(run),
-    )
-    simulation = Simulation(scenario, place, earlier=earlier)
-    place.differences = _differences(run, simulation.parts, scenario == parent)
+    scenario = _changed(segments(run)[-1][1], at_step, changes, interventions)
+    simulation, place = branch_to(scenario, run, at_step, Path(out), on_step)
     if place.differences and not allow_changes:
         raise RunDirectoryError(
             f"{directory}: a branch would differ from its parent by more than the change:\n"
@@ -172,6 +158,47 @@ def branch(
             + "\nrestore that, or accept it: --allow-changes"
         )
     return simulation
+
+
+def branch_to(
+    scenario: Scenario,
+    run: Run,
+    at_step: int,
+    out: Path,
+    on_step: OnStep | None = None,
+    *,
+    reuse_answers: bool = True,
+) -> tuple[Simulation, BranchPlace]:
+    """Return a run that shares the past of `run` and goes on by `scenario`, and the place with what else differs.
+
+    Parameters
+    ----------
+    reuse_answers : bool
+        Whether recorded answers of later steps are taken, where a prompt is the same.
+
+    Raises
+    ------
+    InputError, ReplayError
+    """
+    check_absent(out, RunDirectoryError)
+    whole = whole_part(run)
+    _check_step(run, whole, at_step)
+    parent = segments(run)[-1][1]
+    found = newest_point(run.path, at_step, whole.digests)
+    point: Point | None = None if found is None else found[0]
+    point, _ = execute_again(run, point, at_step, whole.digests, on_step)
+    if point is not None:
+        point = passed_on(point, parent, scenario)
+    place = BranchPlace(out, run, whole, at_step, None if found is None else found[1], reuse_answers)
+    earlier = Earlier(
+        point,
+        digests=whole.digests if scenario == parent and reuse_answers else {},
+        answers=RecordedAnswers(of_step=lambda step: inherited_answers(place.path, step)),
+        injected=injected(run),
+    )
+    simulation = Simulation(scenario, place, earlier=earlier)
+    place.differences = _differences(run, simulation.parts, scenario == parent)
+    return simulation, place
 
 
 def _differences(run: Run, parts: Parts, same_scenario: bool) -> list[str]:
@@ -217,7 +244,7 @@ def _changed(parent: Scenario, step: int, changes: Sequence[str], interventions:
         before, after = parent.to_dict().get(table, {}), values.get(table, {})
         if (before.get(name) != after.get(name)) if name else (before != after):
             raise ScenarioError(f"--set {key}: a branch cannot change it: {why}")
-    if scenario.simulation.steps < step:
+    if scenario.simulation.steps < min(step, parent.simulation.steps):
         raise ScenarioError(
             f"simulation.steps: {scenario.simulation.steps} is before the step to branch off at ({step})"
         )

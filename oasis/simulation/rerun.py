@@ -11,8 +11,10 @@ from oasis.errors import RunDirectoryError
 from oasis.runs import Manifest, Run, open_run
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts
+from oasis.simulation.branching import branch_to
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.provenance import differences, input_differences, provenance
+from oasis.simulation.simulation import Simulation
 
 __all__ = ["Outcome", "Rerun"]
 
@@ -59,7 +61,7 @@ class Rerun:
     Raises
     ------
     RunDirectoryError
-        If there is no manifest, it is of a branch, or an input file is missing or was changed.
+        If there is no manifest, it is of a branch and alone, or an input file is missing or was changed.
     ScenarioError
         If the scenario is none any more, or none after `change`.
     """
@@ -69,12 +71,13 @@ class Rerun:
         alone = os.path.isfile(path)  # unlike Path.is_file, never an error
         self._run = None if alone else path
         self.manifest = Manifest.read_file(path) if alone else Manifest.read(path)
-        parent = self.manifest.parent
-        if parent is not None or self.manifest.past:
+        parent, past = self.manifest.parent, self.manifest.past
+        if past and self._run is None:
             of = "another run" if parent is None else f"{parent.name!r} ({parent.path})"
             raise RunDirectoryError(
-                f"{path}: is a branch of {of}: use 'oasis branch' on its parent, or 'oasis replay' it"
+                f"{path}: is a branch of {of}, and its past is made of more than a scenario: give its run directory"
             )
+        self._past_steps = past[-1].last_step if past else 0
         before = Scenario.from_dict(self.manifest.scenario)
         self.scenario = before if change is None else change(before)
         other_files = self.scenario.named_files != before.named_files
@@ -88,10 +91,13 @@ class Rerun:
             )
         self.another = bool(found) or self.scenario.decisive() != before.decisive()
 
-    @property
-    def earlier(self) -> Earlier:
-        """What to repeat."""
-        return Earlier(injected=tuple(Intervention.from_keys(entry) for entry in self.manifest.injected))
+    def simulation(self, out: Path) -> Simulation:
+        """Return the run to make, in `out`. Of a branch, the past is taken from the recorded one, not made again."""
+        if self._run is not None and self._past_steps:
+            run = open_run(self._run)
+            return branch_to(self.scenario, run, self._past_steps, out, reuse_answers=False)[0]
+        injected = tuple(Intervention.from_keys(entry) for entry in self.manifest.injected)
+        return Simulation(self.scenario, out, earlier=Earlier(injected=injected))
 
     def warnings(self, parts: Parts) -> list[str]:
         """Return a sentence for each thing that is another than when the run was recorded."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from oasis import Scenario, Simulation, open_run
+from oasis import Scenario, Simulation, branch, open_run
 from oasis.cli import main
 from oasis.testing.servers import StubServer
 
@@ -161,6 +161,15 @@ def test_runs_that_were_not_done(recorded: Path) -> None:
     assert "the same as recorded" in _again(recorded).stdout  # of a done run the state hash is enough
 
 
+def test_a_branch_is_made_again_from_where_its_own_scenario_begins(tmp_path: Path) -> None:
+    values = {"simulation": {"steps": 5}, "population": {"agents": 30, "mean_active": 0.4}, "output": {"report": False}}
+    Simulation(Scenario.from_dict(values), tmp_path / "run").run_sync()
+    branch(tmp_path / "run", 3, tmp_path / "hot", ["recsys.kind=hot"]).run_sync()
+    shutil.rmtree(tmp_path / "run")
+    assert "the same as recorded" in _again(tmp_path / "hot", "--out", tmp_path / "again").stdout
+    assert open_run(tmp_path / "again").manifest.past == open_run(tmp_path / "hot").manifest.past
+
+
 def test_bad_usage(recorded: Path, tmp_path: Path) -> None:
     for arguments in ([], ["../home/s.toml", "--from-manifest", recorded]):
         assert "either SCENARIO" in _oasis("run", *arguments, code=2).stderr
@@ -169,9 +178,10 @@ def test_bad_usage(recorded: Path, tmp_path: Path) -> None:
     assert "it has no manifest.json" in _again(tmp_path, code=2).stderr
     assert "not valid JSON" in _again("../home/s.toml", code=2).stderr
     _edit(recorded, past=[{"last_step": 2, "scenario": {}}])
-    assert "is a branch of another run: use 'oasis branch' on its parent" in _again(recorded, code=2).stderr
+    alone = recorded / "manifest.json"
+    assert "is a branch of another run" in _again(alone, code=2).stderr
     parent = {"run_id": "ab", "name": "p", "path": "/a/p", "step": 2, "step_digest": "cd"}
     _edit(recorded, parent=parent)
-    assert "is a branch of 'p' (/a/p): use 'oasis branch'" in _again(recorded, code=2).stderr
+    assert "give its run directory" in _again(alone, code=2).stderr
     _edit(recorded, parent=None, past=[], scenario={"simulation": {"steps": "x"}})
     assert "simulation.steps" in _again(recorded, code=2).stderr

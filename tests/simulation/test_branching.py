@@ -184,11 +184,13 @@ def test_a_branch_off_a_killed_parent_that_is_killed_and_orphaned(tmp_path: Path
     assert not (tmp_path / "elsewhere/inherited").exists()
 
 
-def test_a_stopped_branch_without_checkpoints_is_made_from_its_beginning(tmp_path: Path) -> None:
-    """The steps of its ancestors by their scenarios, then its own."""
+@pytest.mark.parametrize("step", [4, 6])
+def test_a_stopped_branch_is_taken_up_where_it_parted_or_earlier(step: int, tmp_path: Path) -> None:
+    """The steps of its ancestors by their scenarios, then its own; from the parent's checkpoint of step 6, and none."""
+    changes = ["recsys.kind=hot", 'policies=[{name="some", kind="choice", share=0.3}, {kind="choice"}]']
     Simulation(scenario(), tmp_path / "run").run_sync()
-    whole = branch(tmp_path / "run", 4, tmp_path / "whole", ["recsys.kind=hot"]).run_sync()
-    cut = branch(tmp_path / "run", 4, tmp_path / "cut", ["recsys.kind=hot"])
+    whole = branch(tmp_path / "run", step, tmp_path / "whole", changes).run_sync()
+    cut = branch(tmp_path / "run", step, tmp_path / "cut", changes)
 
     def stop(result: StepResult) -> None:
         if result.step == 7:
@@ -196,7 +198,9 @@ def test_a_stopped_branch_without_checkpoints_is_made_from_its_beginning(tmp_pat
 
     with pytest.raises(RunStoppedError):
         cut.run_sync(stop)
-    shutil.rmtree(tmp_path / "cut/checkpoints")
+    for folder in (tmp_path / "cut/checkpoints").iterdir():
+        if folder.name != "000006" or step == 4:
+            shutil.rmtree(folder)
     assert resume(tmp_path / "cut").run_sync().state_hash == whole.state_hash
 
 
