@@ -2,7 +2,8 @@
 
 A mark is one line of JSON in ``current/steps.jsonl``::
 
-    {"step": 61, "block": 61, "bytes": {"events": 18240, ...}, "metrics": {...}}
+    {"step": 61, "block": 61, "bytes": {"events": 18240, ...}, "sums": {"events": 19088743, ...},
+     "metrics": {...}, "crc32": ...}
 
 It is appended after the step's rows are in the streams, and holds the length of each stream of the block that
 begins with step ``block``. What lies behind the lengths of the last whole line never happened. A stream is
@@ -11,10 +12,10 @@ removed only when its Parquet file is in place, so at every moment one of the tw
 
 from __future__ import annotations
 
-import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ import pyarrow.parquet as pq
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
 from oasis.runs.directory import CURRENT
+from oasis.runs.lines import checked_line, content_of
 
 __all__ = [
     "Mark",
     "block_files",
     "block_name",
+    "check_stream",
     "convert_left",
     "cut_block",
     "marks_path",
@@ -59,17 +62,26 @@ class Mark:
         Bytes of each table's stream that are valid.
     metrics : dict
         The step's row of metrics.
+    sums : dict
+        CRC-32 of these bytes of each stream.
     """
 
     step: int
     block: int
     lengths: dict[str, int]
     metrics: dict[str, Any]
+    sums: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> bytes:
         """Return the mark as a line of the marks file."""
-        content = {"step": self.step, "block": self.block, "bytes": self.lengths, "metrics": self.metrics}
-        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+        content = {
+            "step": self.step,
+            "block": self.block,
+            "bytes": self.lengths,
+            "sums": self.sums,
+            "metrics": self.metrics,
+        }
+        return checked_line(content)
 
 
 def marks_path(directory: Path) -> Path:
@@ -112,8 +124,8 @@ def read_marks(directory: Path) -> list[Mark]:
 def parse_mark(line: bytes) -> Mark | None:
     """Return the mark in a line; None where it is none."""
     try:
-        m = json.loads(line)
-        return Mark(int(m["step"]), int(m["block"]), dict(m["bytes"]), dict(m["metrics"]))
+        m = content_of(line)
+        return Mark(int(m["step"]), int(m["block"]), dict(m["bytes"]), dict(m["metrics"]), dict(m.get("sums", {})))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -147,6 +159,24 @@ def read_stream(path: Path, length: int, schema: pa.Schema) -> Iterator[pa.Recor
         raise RunDirectoryError(f"{path}: missing, though steps are marked in it") from None
     except pa.ArrowInvalid as error:
         raise RunDirectoryError(f"{path}: damaged: {error}") from None
+
+
+def check_stream(path: Path, length: int, checksum: int | None) -> None:
+    """See that the first `length` bytes of a stream are as they were written.
+
+    Raises
+    ------
+    RunDirectoryError
+        If they are not.
+    """
+    if checksum is None or length == 0:
+        return
+    found = 0
+    with open(path, "rb") as file:
+        while length > 0 and (part := file.read(min(length, 1 << 24))):
+            found, length = zlib.crc32(part, found), length - len(part)
+    if found != checksum:
+        raise RunDirectoryError(f"{path}: damaged: its checksum is not the one in its mark")
 
 
 def to_parquet(stream: Path, length: int, schema: pa.Schema, target: Path) -> None:

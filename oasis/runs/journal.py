@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from errno import ENOSPC
@@ -18,6 +17,7 @@ from oasis.errors import RunStoppedError
 from oasis.records import LLM_CALLS
 from oasis.runs.blocks import block_files
 from oasis.runs.directory import CURRENT
+from oasis.runs.lines import checked_line, content_of
 
 __all__ = ["DROPPED", "JOURNAL", "Journal", "later_calls", "read_journal"]
 
@@ -59,7 +59,7 @@ class Journal:
         """
         self._unforced = True
         try:
-            line = json.dumps(dict(row), separators=(",", ":")).encode() + b"\n"
+            line = checked_line(row)
             if self._file.write(line) < len(line):  # a full disk takes the beginning of it
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
@@ -93,8 +93,8 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_bytes().split(b"\n"):
         with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and row.keys() >= _KEYS:
+            row = content_of(line)
+            if row.keys() >= _KEYS:
                 rows.append(row)
     return rows
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -123,7 +126,8 @@ class Recorder:
                 self._first_of_block = step
                 self._block = {name: _Stream(self.directory, name, step) for name in STEP_TABLES}
             lengths = {name: stream.append(ready.get(name), self._sync) for name, stream in self._block.items()}
-            self._marks.write(Mark(step, self._first_of_block, lengths, row).line())
+            sums = {name: stream.checksum for name, stream in self._block.items()}
+            self._marks.write(Mark(step, self._first_of_block, lengths, row, sums).line())
             if self._sync:
                 _force(self._marks.fileno())
         self._step, self._lengths = step, lengths
@@ -293,12 +297,18 @@ class Recorder:
 
 
 class _Stream:
-    """One table's Arrow IPC stream of the block in progress."""
+    """One table's Arrow IPC stream of the block in progress.
+
+    Attributes
+    ----------
+    checksum : int
+        CRC-32 of the bytes that `append` has returned the length of.
+    """
 
     def __init__(self, directory: RunDirectory, table: str, block: int) -> None:
-        self._file: BinaryIO = open(stream_path(directory.path, table, block), "wb")  # noqa: SIM115
+        self._file = _Summed(stream_path(directory.path, table, block))
         self._writer: pa.RecordBatchStreamWriter = pa.ipc.new_stream(self._file, STEP_TABLES[table])
-        self._length = 0
+        self._length = self.checksum = 0
 
     def append(self, table: pa.Table | None, sync: bool) -> int:
         """Append rows and return the stream's length in bytes."""
@@ -307,13 +317,29 @@ class _Stream:
             self._file.flush()
             if sync:
                 _force(self._file.fileno())
-            self._length = self._file.tell()
+            self._length, self.checksum = self._file.tell(), self._file.checksum
         return self._length
 
     def close(self) -> None:
         """Let go of the file. The end mark of the stream is not written: what counts is the step's mark."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+
+class _Summed(io.FileIO):
+    """A file whose CRC-32 is known as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.checksum = 0
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        done = 0
+        while done < len(view):  # a full disk takes the beginning, then raises
+            done += super().write(view[done:]) or 0
+        self.checksum = zlib.crc32(view, self.checksum)
+        return done
 
 
 def _ready(name: str, table: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
-from oasis.runs.blocks import Mark, block_files, marks_path, parse_mark, read_stream, stream_path
+from oasis.runs.blocks import Mark, block_files, check_stream, marks_path, parse_mark, read_stream, stream_path
 from oasis.runs.reading import Run
 from oasis.runs.recorder import METRICS
 
@@ -102,9 +102,10 @@ def _covered_by_streams(path: Path, table: str, covered: int, marks: list[Mark],
         stream = stream_path(path, table, block)
         for mark in reversed([m for m in marks if m.block == block]):
             try:
+                check_stream(stream, mark.lengths[table], mark.sums.get(table))
                 for _ in read_stream(stream, mark.lengths[table], STEP_TABLES[table]):
                     pass
-            except (RunDirectoryError, KeyError) as error:
+            except (OSError, RunDirectoryError, KeyError) as error:
                 if mark is last_of_block[block]:
                     damage.append(str(error))
                 continue
@@ -127,8 +128,9 @@ def _damage(path: Path, run: Run) -> str | None:
         with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             for group in range(parquet.num_row_groups):
                 parquet.read_row_group(group)
+        pl.read_parquet_schema(path)
     except FileNotFoundError:
         return f"{path}: missing"
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         return f"{path}: damaged: {error}"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from oasis.errors import ReplayError, RunDirectoryError, ScenarioError
 from oasis.inference import RecordedAnswers
 from oasis.runs import Run, RunDirectory, open_run, world_tables
+from oasis.runs.checkpoints import checkpoint_folders
 from oasis.runs.continuing import continue_run
 from oasis.runs.journal import later_calls
 from oasis.runs.process import WriterLock
@@ -124,6 +126,9 @@ class Resumption:
         world = world_tables(parts.world, parts.policy_names)
         try:
             continue_run(directory, self._whole, world, **changes)
+            for folder in checkpoint_folders(self.path):  # newer ones are damaged, or of steps that are not whole
+                if self.checkpoint is None or int(folder.name) > int(self.checkpoint.name):
+                    shutil.rmtree(folder)
         except OSError as error:
             raise RunDirectoryError(f"{error.filename or self.path}: cannot be written: {error.strerror}") from None
         return directory
