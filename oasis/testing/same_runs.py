@@ -52,5 +52,6 @@ def _rows(frame: pl.LazyFrame, name: str, same_calls: bool) -> pl.DataFrame:
     if name == "llm_calls":
         # ids of the answer are the same, whoever was asked, and how fast
         rows = rows.drop("latency_ms", "endpoint") if same_calls else rows.filter(pl.col("status") == "ok")
-        return rows if same_calls else rows.drop(*_OF_THE_ATTEMPT)
+        order = ("step", "agent_id", "turn", "purpose", "prompt_hash")
+        return rows if same_calls else rows.drop(*_OF_THE_ATTEMPT).sort(order)
     return rows

@@ -98,18 +98,19 @@ class Server:
         self.asked: list[str] = []
         self.kill_at: int | None = None
         self.pid: int | None = None
+        self.signal = signal.SIGKILL
         self.stub = StubServer(script=self._script, delay_s=0.004)
 
     def begin(self) -> None:
         """Forget what was asked."""
-        self.asked, self.kill_at, self.pid = [], None, None
+        self.asked, self.kill_at, self.pid, self.signal = [], None, None, signal.SIGKILL
 
     def _script(self, body: dict[str, Any], nth: int) -> str | None:
         self.asked.append(prompt_text([(m["role"], m["content"]) for m in body["messages"]]))
         if self.kill_at is not None and len(self.asked) >= self.kill_at:
             with contextlib.suppress(ProcessLookupError):
                 if self.pid:
-                    os.kill(self.pid, signal.SIGKILL)
+                    os.kill(self.pid, self.signal)
         return None
 
 

@@ -99,7 +99,11 @@ DAMAGES: dict[str, tuple[Damage, int]] = {  # and the step from which the run is
 }
 
 
-@pytest.mark.parametrize("what", DAMAGES)
+QUICK = ("newest checkpoint, one table", "no checkpoints", "marks, last line", "journal", "a block of events, cut")
+SLOW = [pytest.param(what, marks=pytest.mark.slow) for what in DAMAGES if what not in QUICK]
+
+
+@pytest.mark.parametrize("what", [*QUICK, *SLOW])
 def test_damage_is_done_without(what: str, killed: Any, cases: Any, server: Any, tmp_path: Path) -> None:
     case, source = killed
     shutil.copytree(source, tmp_path / "run")
