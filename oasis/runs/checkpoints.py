@@ -173,6 +173,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 zip(names, pool.map(lambda file: _read_piece(folder / file, files[file]), names), strict=True)
             )
         tables = {name: _joined([[pieces[f] for f in group] for group in groups]) for name, groups in layout.items()}
+    except RunDirectoryError:
+        raise
     except OSError as error:
         raise RunDirectoryError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
