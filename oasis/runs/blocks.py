@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,11 +212,16 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 def convert_left(directory: Path) -> None:
     """Turn into Parquet what is marked and is not yet: the last block, and those that were not in the background."""
     last_of_block = {mark.block: mark for mark in read_marks(directory)}
-    for block, mark in last_of_block.items():
-        for name, schema in STEP_TABLES.items():
-            target = directory / name / block_name(block, mark.step)
-            if not target.exists():
-                to_parquet(stream_path(directory, name, block), mark.lengths.get(name, 0), schema, target)
+
+    def convert(block: int, mark: Mark, name: str) -> None:
+        target = directory / name / block_name(block, mark.step)
+        if not target.exists():
+            length = mark.lengths.get(name, 0)
+            to_parquet(stream_path(directory, name, block), length, STEP_TABLES[name], target)
+
+    left = [(block, mark, name) for block, mark in last_of_block.items() for name in STEP_TABLES]
+    with ThreadPoolExecutor(2, thread_name_prefix="oasis-blocks") as pool:
+        list(pool.map(lambda block_of_table: convert(*block_of_table), left))
 
 
 def cut_block(source: Path, last: int, folder: Path) -> Path:

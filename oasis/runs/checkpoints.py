@@ -40,7 +40,7 @@ CONTENT = "checkpoint.json"
 FORMAT = 1
 
 _WHOLE = 1 << 20  # bytes up to which a table is one file
-_PIECE = 1 << 24  # bytes of a piece, at most: a million agents make some hundred files
+_PIECE = 1 << 22  # bytes of a piece, at most: a million agents make some five hundred files
 _TEXT_BYTES = 256  # assumed for a text when rows per piece are chosen
 _WRITERS = 2
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,16 @@ from oasis.runs.manifest import Manifest
 from oasis.runs.process import PROCESS, ProcessState, WriterLock, process_state
 from oasis.runs.provenance import code_revision, versions
 
-__all__ = ["CURRENT", "INHERITED", "INITIAL", "WORLD_TABLES", "RunDirectory", "write_parquet", "write_world"]
+__all__ = [
+    "CURRENT",
+    "INHERITED",
+    "INITIAL",
+    "WORLD_TABLES",
+    "RunDirectory",
+    "write_parquet",
+    "write_world",
+    "write_world_files",
+]
 
 CURRENT = "current"
 """Folder of what is in progress: one Arrow IPC stream per table, and the marks of steps done."""
@@ -166,9 +176,14 @@ def write_world(world: Mapping[str, pa.Table], folder: Path) -> None:
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    for name in WORLD_TABLES:
-        write_parquet(world[name], part / f"{name}.parquet")
+    write_world_files(world, part)
     part.rename(folder)
+
+
+def write_world_files(world: Mapping[str, pa.Table], folder: Path) -> None:
+    """Write the tables of `WORLD_TABLES`, two at a time."""
+    with ThreadPoolExecutor(2, thread_name_prefix="oasis-world") as pool:
+        list(pool.map(lambda name: write_parquet(world[name], folder / f"{name}.parquet"), WORLD_TABLES))
 
 
 def write_parquet(table: pa.Table, path: Path, rows_per_group: int | None = None) -> None:

@@ -30,7 +30,7 @@ from oasis.runs.blocks import (
     stream_path,
     to_parquet,
 )
-from oasis.runs.directory import CURRENT, INHERITED, INITIAL, WORLD_TABLES, RunDirectory, write_parquet
+from oasis.runs.directory import CURRENT, INHERITED, INITIAL, RunDirectory, write_parquet, write_world_files
 from oasis.runs.journal import DROPPED
 from oasis.runs.manifest import MANIFEST, Manifest, Status
 from oasis.runs.process import PROCESS
@@ -206,8 +206,7 @@ class Recorder:
             self._close_files()
             convert_left(path)
             if tables is not None:
-                for name in WORLD_TABLES:
-                    write_parquet(tables[name], path / f"{name}.parquet")
+                write_world_files(tables, path)
             write_parquet(metrics_frame(read_marks(path)).to_arrow(), path / METRICS)
             finished_at = datetime.now(UTC).isoformat(timespec="seconds")
             self.directory.change(status=status, steps_done=self._step, finished_at=finished_at, **fields)

@@ -292,8 +292,8 @@ class Engine:
         digest = hashlib.blake2b(self.digest, digest_size=16)
         for name in ("events", "impressions", "interviews"):
             digest.update(digest_table(tables[name]))
-        digest.update(np.ascontiguousarray(world.seen.recent(active)).tobytes())
-        digest.update(np.ascontiguousarray(world.engaged.recent(active)).tobytes())
+        digest.update(world.seen.content(active))
+        digest.update(world.engaged.content(active))
         self.digest = digest.digest()
 
 

@@ -54,6 +54,10 @@ class Ring:
         slot = (self._pushed[agents][:, None] - 1 - np.arange(self.width)) % self.width
         return np.take_along_axis(self._ids[agents], slot.astype(np.int64), axis=1)
 
+    def content(self, agents: npt.NDArray[np.integer]) -> bytes:
+        """Return what is in the rings of agents, for a digest."""
+        return self._ids[agents].tobytes() + self._pushed[agents].tobytes()
+
     def push(self, agents: I32, ids: I32) -> None:
         """Append ``ids[i]`` to the ring of ``agents[i]``; `agents` must be grouped (equal ids adjacent)."""
         if not len(agents):

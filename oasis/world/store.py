@@ -64,7 +64,7 @@ def _update(digest: hashlib.blake2b, array: pa.Array) -> None:
         digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
     if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0)
-        digest.update(lengths.to_numpy(zero_copy_only=False).astype(np.int64).tobytes())
+        digest.update(_bytes(lengths.to_numpy(zero_copy_only=False).astype(np.int64)))
         _update(digest, array.flatten())
         return
     text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
@@ -73,12 +73,17 @@ def _update(digest: hashlib.blake2b, array: pa.Array) -> None:
     if text:
         array = array.cast(pa.large_string())
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
-        digest.update(np.ascontiguousarray(offsets - offsets[0] if len(offsets) else offsets).tobytes())
+        digest.update(_bytes(offsets - offsets[0] if len(offsets) and offsets[0] else offsets))
         data = array.buffers()[2]
         if data is not None and len(array):
             digest.update(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
     else:
-        digest.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
+        digest.update(_bytes(array.to_numpy(zero_copy_only=False)))
+
+
+def _bytes(array: npt.NDArray) -> memoryview:  # type: ignore[type-arg]
+    """Return the bytes of an array, of which a digest needs no copy."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def grow(array: npt.NDArray, used: int, needed: int) -> npt.NDArray:  # type: ignore[type-arg]

@@ -54,8 +54,8 @@ def check_digests(ev: Evidence, events: Events) -> Found:
         chain = hashlib.blake2b(digest, digest_size=16)
         for name in _DIGESTED:
             chain.update(digest_table(tables[name]))
-        chain.update(np.ascontiguousarray(seen.recent(active)).tobytes())
-        chain.update(np.ascontiguousarray(engaged.recent(active)).tobytes())
+        chain.update(seen.content(active))
+        chain.update(engaged.content(active))
         digest = chain.digest()
         if digest.hex() != recorded.get(step):
             wrong.append((step, digest.hex()))
