@@ -5,7 +5,7 @@ check:
     ruff check . && ruff format --check . && mypy && lint-imports
 
 test *args:
-    pytest -q {{args}}
+    pytest -q -n auto --dist worksteal {{args}}
 
 # measure; each benchmark prints one JSON object
 bench:
