@@ -206,7 +206,7 @@ def journalled(path: Path) -> Counter[str]:
         with contextlib.suppress(ValueError):
             add(json.loads(line))
     for stream in (path / "current").glob("llm_calls-*.arrows"):
-        with contextlib.suppress(pa.ArrowException), pa.memory_map(str(stream)) as file:
+        with contextlib.suppress(OSError, pa.ArrowException), pa.memory_map(str(stream)) as file:
             for batch in pa.ipc.open_stream(file) if stream.stat().st_size else ():
                 for row in batch.to_pylist():
                     add(row)
