@@ -36,10 +36,12 @@ def resume(
     """
     changes = [*overrides] if endpoint is None else [*overrides, f'llm.endpoints=["{endpoint}"]']
     begun = time.perf_counter()
-    simulation = again.resume(run, changes, allow_changes=allow_changes)
+    progress = RunProgress(open_run(run).manifest.steps_planned, quiet)
+    simulation = again.resume(run, changes, allow_changes=allow_changes, on_repeated=progress.advance)
+    progress.advance(simulation.world.step)
     _announce(run, simulation)
     try:
-        with RunProgress(simulation.scenario.simulation.steps, quiet, done=simulation.world.step) as progress:
+        with progress:
             asyncio.run(execute(simulation, progress))
     except OasisError:
         if simulation.ended:

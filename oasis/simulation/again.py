@@ -64,8 +64,8 @@ class Resumption:
         """Steps that are recorded, whole."""
         return self._whole.last_step
 
-    def simulation(self) -> Simulation:
-        """Return the run that goes on.
+    def simulation(self, on_repeated: OnStep | None = None) -> Simulation:
+        """Return the run that goes on; `on_repeated` is called with each step that is executed again first.
 
         Raises
         ------
@@ -94,6 +94,7 @@ class Resumption:
             digests=self._whole.digests,
             answers=answers,
             injected=injected(run),
+            on_repeated=on_repeated,
         )
         scenario = Scenario.from_dict(run.manifest.scenario).with_overrides(self._overrides)
         simulation = Simulation(scenario, self, earlier=earlier)
@@ -138,7 +139,13 @@ class Resumption:
         self._lock.release(remove=self._run.manifest.status != "running")
 
 
-def resume(directory: str | Path, overrides: Sequence[str] = (), *, allow_changes: bool = False) -> Simulation:
+def resume(
+    directory: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    allow_changes: bool = False,
+    on_repeated: OnStep | None = None,
+) -> Simulation:
     """Return the rest of a run that was stopped or killed; its end is that of the run left alone.
 
     Steps since the last checkpoint are executed again first, with the recorded decisions, and compared.
@@ -152,6 +159,8 @@ def resume(directory: str | Path, overrides: Sequence[str] = (), *, allow_change
     allow_changes : bool
         Go on although versions, model, embedder, prompt templates or input files are others than before; the manifest
         says so then.
+    on_repeated : callable, optional
+        Called with each step that is executed again. The simulation hands out only those that come after.
 
     Raises
     ------
@@ -178,7 +187,7 @@ def resume(directory: str | Path, overrides: Sequence[str] = (), *, allow_change
     try:
         run = open_run(path)
         _check_not_done(run)
-        return Resumption(run, lock, overrides, allow_changes).simulation()
+        return Resumption(run, lock, overrides, allow_changes).simulation(on_repeated)
     except BaseException:
         lock.release(remove=not found_running)
         raise

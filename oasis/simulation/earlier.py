@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -41,6 +41,8 @@ class Earlier:
         Whether nobody is asked: all answers are recorded ones.
     last_step : int or None
         Where to end, if before the scenario's last step.
+    on_repeated : callable or None
+        Called with each step that was executed again.
     """
 
     point: Point | None = None
@@ -52,6 +54,7 @@ class Earlier:
     injected: Sequence[Intervention] = ()
     offline: bool = False
     last_step: int | None = None
+    on_repeated: Callable[[int], None] | None = None
 
     def recorded(self, step: int) -> RecordedStep | None:
         """Return what was recorded of a step that is executed again."""

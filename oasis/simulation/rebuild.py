@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from oasis.errors import RunDirectoryError
 from oasis.inference import RecordedAnswers
@@ -120,9 +119,11 @@ def execute_again(
                 injected=injected(run),
                 offline=True,
                 last_step=end,
+                on_repeated=on_step,
             )
             simulation = Simulation(scenario, earlier=earlier)
-            _run(simulation, on_step)
+            with ThreadPoolExecutor(1) as thread:  # so that it can be called inside an event loop, as in a notebook
+                thread.submit(simulation.run_sync).result()
             point = simulation.point()
         begins, before = last, scenario
     return point, simulation
@@ -139,25 +140,3 @@ def passed_on(point: Point, before: Scenario, after: Scenario) -> Point:
     recommender = point.recommender if before.recsys == after.recsys else None
     assigned = [[(p.kind, p.name, p.select, p.share) for p in s.policies] for s in (before, after)]
     return replace(point, recommender=recommender, altered=True, reassign=assigned[0] != assigned[1])
-
-
-def _run(simulation: Simulation, on_step: OnStep | None) -> None:
-    def done(result: Any) -> None:
-        if on_step is not None:
-            on_step(result.step)
-
-    with ThreadPoolExecutor(1) as thread:  # so that it can be called inside an event loop, as in a notebook
-        thread.submit(simulation.run_sync, done).result()
-
-
-def changed_tables(before: Scenario, after: Scenario) -> Sequence[str]:
-    """Return ``table.key`` of what differs between two scenarios, as far as tables hold plain keys."""
-    a, b = before.to_dict(), after.to_dict()
-    found = []
-    for table in sorted({*a, *b}):
-        x, y = a.get(table), b.get(table)
-        if isinstance(x, dict) and isinstance(y, dict):
-            found += [f"{table}.{key}" for key in sorted({*x, *y}) if x.get(key) != y.get(key)]
-        elif x != y:
-            found.append(table)
-    return found

@@ -181,7 +181,8 @@ class Simulation:
         """
         if self.ended:
             raise RuntimeError("the run has ended; nothing can be injected any more")
-        entry = Intervention.from_keys({"step": self.world.step + 1, "kind": kind, **keys})
+        done = max(self.world.step, self._earlier.repeat_until)
+        entry = Intervention.from_keys({"step": done + 1, "kind": kind, **keys})
         pending = [*self.scenario.interventions, *self._injected]
         check_entry(entry, f"inject {kind}", self.world, self._parts.policy_names, pending)
         self._injected.append(entry)
@@ -238,6 +239,8 @@ class Simulation:
     async def steps(self) -> AsyncGenerator[StepResult]:
         """Do one step after another; between them, `inject` and `interview` may be called.
 
+        Steps that are only executed again, of a run that goes on, are not handed out.
+
         A consumer that leaves early ends the run as "stopped".
 
         Raises
@@ -266,7 +269,10 @@ class Simulation:
                     self._open()
                 elif self._storage is not None and self._storage.checkpoint_due(step):
                     self._storage.keep_point(self.point())
-                yield result
+                if step > repeated:
+                    yield result
+                elif self._earlier.on_repeated is not None:
+                    self._earlier.on_repeated(step)
                 # What failed up to there did not end the run, or it was resumed after.
                 judged = step > repeated and not self._earlier.offline
                 if judged and (excess := self._coverage.excess()) is not None:

@@ -210,8 +210,14 @@ def test_injected_actions_are_repeated(tmp_path: Path) -> None:
     with pytest.raises(RunStoppedError):
         simulation.run_sync(inject)
     assert replay(tmp_path / "run") == simulation.summary.state_hash
-    go_on(tmp_path / "run")
-    assert open_run(tmp_path / "run").manifest.status == "done"
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    simulation, repeated = resume(tmp_path / "run", on_repeated=lambda step: repeated.append(step)), []
+    handed_out: list[int] = []
+    simulation.inject("seed_votes", posts={"share": 0.3}, likes=7)  # in the first step that is new
+    simulation.run_sync(lambda result: handed_out.append(result.step))
+    assert (repeated, handed_out) == ([1, 2, 3, 4, 5], [6, 7, 8])
+    manifest = open_run(tmp_path / "run").manifest
+    assert (manifest.status, [entry["step"] for entry in manifest.injected]) == ("done", [3, 5, 6])
     assert replay(tmp_path / "run") == open_run(tmp_path / "run").manifest.state_hash
 
 
