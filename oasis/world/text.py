@@ -93,9 +93,21 @@ class TextPool:
 
     def take(self, ids: npt.NDArray[np.integer]) -> pa.LargeStringArray:
         """Return the texts of `ids`; null for -1."""
-        wanted = pa.array(ids, pa.int64(), mask=np.asarray(ids) < 0)
-        taken = pa.chunked_array(self._chunks, pa.large_string()).take(wanted)
-        return pa.concat_arrays(taken.chunks) if taken.num_chunks else pa.nulls(0, pa.large_string())
+        at = np.asarray(ids, np.int64)
+        missing = at < 0
+        starts = np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
+        # chunk by chunk: Arrow would join them all first, for however few texts
+        chunk = np.searchsorted(starts, at, side="right") - 1
+        used = np.unique(chunk[~missing])
+        if not len(used):
+            return pa.nulls(len(at), pa.large_string())
+        if len(used) == 1:
+            return self._chunks[used[0]].take(pa.array(at - starts[used[0]], mask=missing))
+        rows = [np.flatnonzero((chunk == number) & ~missing) for number in used]
+        parts = [self._chunks[c].take(pa.array(at[r] - starts[c])) for c, r in zip(used, rows, strict=True)]
+        place = np.zeros(len(at), np.int64)
+        place[np.concatenate(rows)] = np.arange(len(at) - np.count_nonzero(missing))
+        return pa.concat_arrays(parts).take(pa.array(place, mask=missing))
 
     def get(self, text_id: int) -> str | None:
         """Return one text, None for -1."""

@@ -40,7 +40,13 @@ def test_pool_keeps_ids_through_compaction() -> None:
         assert ids.tolist() == [*range(len(model), len(model) + len(new)), -1]
         model += new
     assert pool.take(np.arange(len(model))[::-1]).to_pylist() == model[::-1]
+    mixed = np.array([140, -1, 0, 149, 0, -1, 90])  # of several chunks, and repeated
+    assert pool.take(mixed).to_pylist() == [None if i < 0 else model[i] for i in mixed]
+    assert pool.take(np.array([-1, -1])).to_pylist() == [None, None]
+    assert pool.take(np.array([], np.int32)).to_pylist() == []
     assert pool.get(-1) is None
+    with pytest.raises(IndexError):
+        pool.take(np.array([0, len(model)]))
     loaded = TextPool()
     loaded.load(pool.to_arrow())
     assert loaded.take(np.arange(len(model))).to_pylist() == model
