@@ -66,7 +66,6 @@ class BranchPlace:
         scenario = parts.scenario.with_absolute_paths().to_dict()
         past = [*parent.manifest.past]
         if scenario != parent.manifest.scenario and step:
-            past = [part for part in past if part.last_step < step]
             past.append(Past(last_step=step, scenario=parent.manifest.scenario))
         origin = Parent(
             run_id=parent.manifest.run_id,

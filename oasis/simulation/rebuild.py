@@ -139,4 +139,5 @@ def passed_on(point: Point, before: Scenario, after: Scenario) -> Point:
         return point
     recommender = point.recommender if before.recsys == after.recsys else None
     assigned = [[(p.kind, p.name, p.select, p.share) for p in s.policies] for s in (before, after)]
-    return replace(point, recommender=recommender, altered=True, reassign=assigned[0] != assigned[1])
+    reassign = point.reassign or assigned[0] != assigned[1]
+    return replace(point, recommender=recommender, altered=True, reassign=reassign)

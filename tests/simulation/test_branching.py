@@ -16,6 +16,7 @@ import pytest
 
 from oasis import Scenario, Simulation, branch, lineage, open_run, replay, resume, verify
 from oasis.errors import RunDirectoryError, RunStoppedError, ScenarioError
+from oasis.runs.comparison.arms import periods
 from oasis.simulation import StepResult
 from oasis.testing.servers import StubServer
 
@@ -148,6 +149,20 @@ def test_other_policies_are_assigned_anew(tmp_path: Path) -> None:
     assert sum(coverage.decided_by.values()) == coverage.decisions
     assert replay(tmp_path / "llm") == open_run(tmp_path / "llm").manifest.state_hash
     assert verify(tmp_path / "llm").ok
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_a_branch_is_branched_off_where_it_began(step: int, tmp_path: Path) -> None:
+    """What its parent changed holds, though it made no step; with a checkpoint of that step (6), and without (4)."""
+    Simulation(scenario(), tmp_path / "run").run_sync()
+    policies = 'policies=[{name="some", kind="choice", share=0.3}, {kind="choice"}]'
+    branch(tmp_path / "run", step, tmp_path / "policies", [policies]).run_sync()
+    both = branch(tmp_path / "policies", step, tmp_path / "both", ["recsys.kind=hot"]).run_sync()
+    at_once = branch(tmp_path / "run", step, tmp_path / "at-once", [policies, "recsys.kind=hot"]).run_sync()
+    assert both.state_hash == at_once.state_hash
+    assert replay(tmp_path / "both") == both.state_hash
+    assert verify(tmp_path / "both").ok
+    assert [period.first for period in periods(open_run(tmp_path / "both").manifest)] == [1, step + 1]
 
 
 def test_a_branch_off_a_killed_parent_that_is_killed_and_orphaned(tmp_path: Path) -> None:

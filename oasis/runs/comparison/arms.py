@@ -108,6 +108,8 @@ def periods(manifest: Manifest) -> tuple[Period, ...]:
     out: list[Period] = []
     first = 1
     for last, scenario in [*made, (None, manifest.scenario)]:
+        if last is not None and last < first:  # it made none: a branch was branched off where it had begun
+            continue
         if out and _comparable(out[-1].scenario) == _comparable(scenario):
             first = out.pop().first
         out.append(Period(first, last, scenario))

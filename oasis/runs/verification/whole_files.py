@@ -233,7 +233,7 @@ def _scenarios(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
 def _ancestry(manifest: Manifest) -> Iterator[str]:
     """Yield what is wrong with where a branch says that it comes from."""
     ends = [past.last_step for past in manifest.past]
-    if ends != sorted(set(ends)) or any(end > manifest.steps_planned for end in ends):
+    if ends != sorted(ends) or any(end > manifest.steps_planned for end in ends):
         yield f"past: scenarios end at steps {ends}, which must ascend to {manifest.steps_planned} at most"
     if manifest.parent is not None and not 0 <= manifest.parent.step <= manifest.steps_planned:
         yield f"parent.step is {manifest.parent.step}, of {manifest.steps_planned} planned"
