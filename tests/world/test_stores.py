@@ -129,3 +129,15 @@ def test_digest_sees_values_and_not_layout() -> None:
     assert digest_table(lists) == digest_table(pa.concat_tables([lists.slice(0, 3), lists.slice(3)]))
     shifted = pa.table({"l": pa.array([[1, 2], None, [3], []], pa.list_(pa.int32())), "b": lists["b"]})
     assert digest_table(lists) != digest_table(shifted)
+
+
+def test_digest_sees_labels_and_not_their_dictionary() -> None:
+    def labels(*codes: int | None, of: tuple[str, ...] = ("like", "post", "follow")) -> bytes:
+        return digest_table(pa.table({"l": pa.DictionaryArray.from_arrays(pa.array(codes, pa.int16()), pa.array(of))}))
+
+    first = labels(0, None, 1, 0)
+    assert first == labels(2, None, 1, 2, of=("unused", "post", "like"))
+    assert first not in (labels(0, 0, 1, 0), labels(1, None, 0, 1), labels(0, None, 2, 0), labels(0, 1, None, 0))
+    assert labels(None, None) != labels(None, None, None)
+    many = tuple(f"label {i}" for i in range(300))
+    assert labels(*range(300), of=many) == labels(*range(299, -1, -1), of=many[::-1])
