@@ -351,7 +351,7 @@ class Recommender(Protocol):
         ...
 
     def prepare(self, world: World, ctx: StepContext) -> None:
-        """Do once what all feeds of a step share."""
+        """Do once what all feeds of a step share. Changes no store: the step may be dropped yet."""
         ...
 
     def recommend(self, world: World, ctx: StepContext, agent_ids: I32, k: int) -> Feeds:

@@ -87,6 +87,8 @@ class Engine:
         Of the last step; it chains that step's rows and changed agent state to the digest before.
     swapped : dict or None
         Kind and parameters of the recommender that an intervention put in the place of the scenario's.
+    torn : bool
+        Whether a step broke off that had changed the world, which is that of no step now.
     """
 
     def __init__(self, parts: Parts, inference: InferenceClient | None = None, batch_size: int = 20_000) -> None:
@@ -94,6 +96,7 @@ class Engine:
         self.parts = parts
         self.digest = b""
         self.swapped: dict[str, Any] | None = None
+        self.torn = False
         if parts.point is not None:
             self.digest, self.swapped = bytes.fromhex(parts.point.digest), parts.point.recommender
         self._inference = inference
@@ -103,6 +106,8 @@ class Engine:
 
     async def step(self, injected: Sequence[Intervention] = (), recorded: RecordedStep | None = None) -> StepResult:
         """Do the next step; if a decision cannot be had at all, leave the world as it was before.
+
+        After any other error it may be neither: see `torn`.
 
         Parameters
         ----------
@@ -129,6 +134,7 @@ class Engine:
                 self.swapped = swapped
             if before is not None:
                 restore(world, before, step - 1)
+                self.torn = False
             raise
 
     async def interview(
@@ -171,6 +177,7 @@ class Engine:
         watch.lap("decide")
 
         decided = ActionBatch.concat([d.actions for d in decisions])
+        self.torn = True
         batch, applied, order = commit(world, platform, decided, ctx)
         self._remember(seen, batch, applied, reader)
         back = Applied(np.empty_like(applied.outcome), np.empty_like(applied.created_id))
@@ -194,6 +201,7 @@ class Engine:
         )
         watch.lap("tables")
         metrics = {"step": step, **metrics, "step_digest": self.digest.hex(), **watch.laps}
+        self.torn = False
         return StepResult(step, active, world.users["policy"][active], _failed(active, decided), tables, metrics)
 
     async def _intervene(
@@ -205,6 +213,7 @@ class Engine:
                 ActionBatch.empty(),
                 Applied(np.empty(0, np.int16), np.empty(0, np.int32)),
             ), INTERVIEWS.empty_table()
+        self.torn = True  # until the step is done
         if scheduled.recommender is not None:
             arguments = scheduled.recommender.arguments
             self.swapped = {"kind": arguments["recommender"], "parameters": dict(arguments.get("parameters", {}))}

@@ -44,7 +44,7 @@ class RunSummary:
     status: Status
     steps_done: int
     state_hash: str | None
-    """None where the last step could not be written: then the world in memory is ahead of what is on disk."""
+    """None where a step broke off or could not be written: then the world in memory is not what is on disk."""
     coverage: dict[str, Any]
     tokens: dict[str, int]
     out: Path | None
@@ -385,7 +385,7 @@ class Simulation:
         """Write what a run leaves behind, whatever ended it."""
         storage, step = self._storage, self.world.step
         steps_done = storage.steps_done if storage is not None else max(step, self._earlier.repeat_until)
-        whole = steps_done == step
+        whole = steps_done == step and not self._engine.torn
         point = self.point() if whole and storage is not None else None
         if storage is not None:
             dropped = storage.dropped()
@@ -403,7 +403,7 @@ class Simulation:
                 self._place.leave()
             return
         counts = {"coverage": coverage, "tokens": tokens, **self._servers.news(storage.manifest.servers)}
-        if point is None:  # the last step could not be written, and the world holds it
+        if point is None:  # the world holds what is not on disk: of a step that broke off, or could not be written
             storage.abandon(status, message=message, **counts)
             return
         tables = world_tables(self.world, self._parts.policy_names)

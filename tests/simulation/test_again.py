@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from oasis import Scenario, Simulation, open_run, verify
+from oasis.actions import ActionBatch
 from oasis.errors import (
     FailureLimitError,
     NoEndpointError,
@@ -26,10 +27,13 @@ from oasis.errors import (
     RunStoppedError,
     ScenarioError,
 )
-from oasis.simulation import StepResult
+from oasis.interfaces import Platform, StepContext
+from oasis.simulation import StepResult, engine
 from oasis.simulation.again import replay, resume
+from oasis.simulation.commit import commit
 from oasis.testing.servers import StubServer
 from oasis.world.store import digest_table
+from oasis.world.world import World
 
 
 def scenario(**tables: Any) -> Scenario:
@@ -196,6 +200,27 @@ def test_what_is_damaged_is_made_again(table: str, tmp_path: Path) -> None:
         rest = open_run(tmp_path / "whole").llm_calls.filter(pl.col("step") > 5).collect().height
         lost = open_run(tmp_path / "whole").llm_calls.collect().height - rest if table == "llm_calls" else 0
         assert rest * len(files) <= len(server.requests) - asked <= rest * len(files) + lost
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_a_step_that_fails_half_done_leaves_nothing(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did to the world before is in no file; in step 6 there is an intervention, in step 4 none."""
+    whole = Simulation(scenario()).run_sync()
+
+    def fail(world: World, platform: Platform, decided: ActionBatch, ctx: StepContext) -> Any:
+        done = commit(world, platform, decided, ctx)
+        if ctx.step == step:
+            raise MemoryError("planted")
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "commit", fail)
+        with pytest.raises(MemoryError):
+            Simulation(scenario(), tmp_path / "run").run_sync()
+    run = open_run(tmp_path / "run")
+    assert (run.state, run.steps_done, run.manifest.state_hash) == ("failed", step - 1, None)
+    assert verify(tmp_path / "run").ok
+    assert resume(tmp_path / "run").run_sync().state_hash == whole.state_hash
 
 
 def test_injected_actions_are_repeated(tmp_path: Path) -> None:
