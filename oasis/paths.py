@@ -6,7 +6,7 @@ from pathlib import Path
 
 from oasis.errors import OasisError
 
-__all__ = ["check_absent"]
+__all__ = ["check_absent", "check_outside"]
 
 
 def check_absent(path: Path, error: type[OasisError]) -> None:
@@ -19,3 +19,9 @@ def check_absent(path: Path, error: type[OasisError]) -> None:
         reason = getattr(caught, "strerror", None) or caught
         raise error(f"{path}: cannot be made: {reason}; choose another --out") from None
     raise error(f"{path}: is there already; choose another --out, or remove it")
+
+
+def check_outside(path: Path, run: Path, error: type[OasisError]) -> None:
+    """Raise `error` for a path in a run directory, of which everything is accounted for."""
+    if run.resolve() in (path.resolve(), *path.resolve().parents):
+        raise error(f"{path}: lies in the run {run}; choose another --out")

@@ -48,7 +48,8 @@ def branch(
     step K + 1. The branch is a run like any other, complete without its parent.
     """
     named = [*changes] if endpoint is None else [*changes, f'llm.endpoints=["{endpoint}"]']
-    out = out or free_directory(run.with_name(f"{run.resolve().name}-branch-{at_step}"))
+    beside = run if run.name not in ("", "..") else run.resolve()
+    out = out or free_directory(beside.with_name(f"{run.resolve().name}-branch-{at_step}"))
     begun = time.perf_counter()
     with RunProgress(at_step, quiet) as progress:
         simulation = branching.branch(

@@ -242,7 +242,7 @@ def _scan(files: Sequence[Path]) -> pl.LazyFrame:
             raise RunDirectoryError(f"{file}: cannot be read: permission denied") from None
         except (pa.ArrowException, OSError) as error:
             raise RunDirectoryError(f"{file}: damaged: {error}") from None
-    return pl.scan_parquet(list(files))
+    return pl.scan_parquet(list(files), glob=False)  # names may hold brackets
 
 
 def _from_arrow(table: pa.Table, schema: pa.Schema) -> pl.LazyFrame:

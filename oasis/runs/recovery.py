@@ -87,7 +87,7 @@ def _marks_at_end(run: Run, damage: list[str]) -> list[Mark]:
     if said:
         damage.append(said)
         return []
-    rows = pl.read_parquet(path).to_dicts()
+    rows = pl.read_parquet(path, glob=False).to_dicts()
     block_of = {step: first for first, until, _ in block_files(run.path, "events") for step in range(first, until + 1)}
     lengths = dict.fromkeys(STEP_TABLES, 0)
     return [Mark(row["step"], block_of.get(row["step"], row["step"]), lengths, row) for row in rows]

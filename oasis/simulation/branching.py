@@ -9,7 +9,7 @@ from typing import Any
 
 from oasis.errors import RunDirectoryError, ScenarioError
 from oasis.inference import RecordedAnswers
-from oasis.paths import check_absent
+from oasis.paths import check_absent, check_outside
 from oasis.runs import Run, RunDirectory, open_run, world_tables
 from oasis.runs.manifest import Parent, Past
 from oasis.runs.recovery import Whole, whole_part
@@ -180,6 +180,7 @@ def branch_to(
     InputError, ReplayError
     """
     check_absent(out, RunDirectoryError)
+    check_outside(out, run.path, RunDirectoryError)
     whole = whole_part(run)
     _check_step(run, whole, at_step)
     parent = segments(run)[-1][1]

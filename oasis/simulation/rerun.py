@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oasis.errors import RunDirectoryError
+from oasis.paths import check_outside
 from oasis.runs import Manifest, Run, open_run
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts
@@ -110,8 +111,8 @@ class Rerun:
         ------
         RunDirectoryError
         """
-        if self._run is not None and self._run.resolve() in (out.resolve(), *out.resolve().parents):
-            raise RunDirectoryError(f"{out}: lies in the recorded run; choose another --out")
+        if self._run is not None:
+            check_outside(out, self._run, RunDirectoryError)
 
     def outcome(self, made: Path) -> Outcome:
         """Compare the run that was made again."""

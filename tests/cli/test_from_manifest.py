@@ -70,7 +70,7 @@ def test_the_same_again(recorded: Path) -> None:
     shutil.copy(recorded / "manifest.json", "alone.json")
     shutil.rmtree(recorded)
     assert "the same as recorded" in _again("alone.json", "--out", "third").stdout
-    assert "lies in the recorded run" in _again("third", "--out", "third/new", code=2).stderr
+    assert "lies in the run" in _again("third", "--out", "third/new", code=2).stderr
     assert "is there already" in _again("alone.json", "--out", "third", code=2).stderr
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from oasis import Scenario, Simulation, branch, lineage, open_run, replay, resume, verify
+from oasis.cli import main
 from oasis.errors import RunDirectoryError, RunStoppedError, ScenarioError
 from oasis.runs.comparison.arms import periods
 from oasis.simulation import StepResult
@@ -219,6 +221,18 @@ def test_a_stopped_branch_is_taken_up_where_it_parted_or_earlier(step: int, tmp_
     assert resume(tmp_path / "cut").run_sync().state_hash == whole.state_hash
 
 
+def test_names_that_mean_something_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern of file names, and the folder where one is."""
+    run = tmp_path / "r[a]*? é"
+    Simulation(scenario(), run).run_sync()
+    monkeypatch.chdir(run)
+    beside = f"../{run.name}-branch-4"
+    for line in (["branch", ".", "--at-step", "4"], ["replay", "."], ["verify", beside], ["compare", ".", beside]):
+        result = CliRunner().invoke(main, line)
+        assert result.exit_code == 0, result.output
+    assert verify(".").ok
+
+
 def test_what_cannot_be(tmp_path: Path) -> None:
     Simulation(scenario(), tmp_path / "run").run_sync()
     run, out = tmp_path / "run", tmp_path / "out"
@@ -236,6 +250,8 @@ def test_what_cannot_be(tmp_path: Path) -> None:
         branch(run, 4, out, interventions=["ban agent 3"])
     with pytest.raises(RunDirectoryError, match="run: "):
         branch(run, 4, run)
+    with pytest.raises(RunDirectoryError, match="lies in the run"):
+        branch(run, 4, run / "inside")
     assert not out.exists()
     branch(run, 4, out, ["recsys.kind=hot"]).run_sync()
     with pytest.raises(RunDirectoryError, match="is itself a branch"):

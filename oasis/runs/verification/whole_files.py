@@ -150,7 +150,8 @@ def check_parent(ev: Evidence) -> Found:
     if digests.get(parent.step, parent.step_digest) != parent.step_digest:
         text = f"parent: step {parent.step} had the digest {parent.step_digest} there, here {digests[parent.step]}"
         problems.append(Problem(MANIFEST, text))
-    return f"shares steps 1 to {parent.step} with {parent.name}", problems, []
+    shared = f"steps 1 to {parent.step}" if parent.step else "the beginning"
+    return f"shares {shared} with {parent.name}", problems, []
 
 
 def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: int | None) -> list[Problem]:
