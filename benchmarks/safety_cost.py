@@ -12,7 +12,9 @@ first of a pair being the one and the other in turn; one pair beforehand compile
 parts of `whole` the calling thread spent it (`end` without the parts named beside it). Background threads and the disk
 share the cores with the steps: that is in `overhead` alone. `overhead_without_report` leaves out ``report.html`` and
 its figures, whose second is the same for any number of agents and steps. `overhead_in_cpu_seconds` is that of the whole
-process, all threads: steadier where other processes want the cores, though writing in the background counts in full.
+process, all threads; writing in the background counts in full. `overhead_within` compares the parts of `seconds_in`
+with the rest of the same runs: it knows nothing of the background, but is steady where other processes want the cores
+(see `load`: above the number of cores, whole and bare differ more by what else runs than by what they do).
 """
 
 from __future__ import annotations
@@ -144,6 +146,8 @@ def main() -> None:
     overhead = column("whole", "wall") / column("bare", "wall") - 1
     in_cpu = column("whole", "cpu") / column("bare", "cpu") - 1
     report = timers.seconds["report"] / column("bare", "wall").sum()
+    spent = sum(timers.seconds.values())
+    steps_alone = column("whole", "wall").sum() - spent
     result = {
         "scenario": {key: getattr(given, key) for key in ("platform", "recommender", "agents", "steps")},
         "pairs": given.pairs,
@@ -154,6 +158,10 @@ def main() -> None:
             "of_all": round(float(column("whole", "wall").sum() / column("bare", "wall").sum() - 1), 4),
         },
         "overhead_without_report": round(float(np.median(overhead) - report), 4),
+        "overhead_within": {
+            "all": round(float(spent / steps_alone), 4),
+            "without_report": round(float((spent - timers.seconds["report"]) / steps_alone), 4),
+        },
         "overhead_in_cpu_seconds": {
             "median": round(float(np.median(in_cpu)), 4),
             "min": round(float(in_cpu.min()), 4),
@@ -163,6 +171,7 @@ def main() -> None:
         "cpu_seconds": {kind: [round(took["cpu"], 3) for took in runs] for kind, runs in seconds.items()},
         "seconds_in": {key: round(timers.seconds[key] / given.pairs, 3) for key in TIMED},
         "bytes_written": written,
+        "load": os.getloadavg(),
         "cores": os.cpu_count(),
         "machine": machine.processor() or machine.machine(),
         "revision": code_revision(),
