@@ -87,7 +87,8 @@ class Storage:
             If it cannot be written.
         """
         with self._recorder.writing():
-            self._journal.sync()
+            if self._output.sync:
+                self._journal.sync()
             self._recorder.record_step(step, tables, metrics)
             self._journal.clear(step)
 
