@@ -101,12 +101,12 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
 
 def later_calls(directory: Path, step: int) -> list[dict[str, Any]]:
     """Return all rows of ``llm_calls`` after `step` that can be read, in whatever file they are, and the journal's."""
-    table = directory / "llm_calls"
-    files = [file for _, last, file in block_files(directory, "llm_calls") if last > step]
-    rows: list[dict[str, Any]] = []
-    for file in (*files, *sorted(table.glob(f"*{DROPPED}")), *sorted((directory / CURRENT).glob("llm_calls-*.arrows"))):
-        rows += _rows_of(file, step)
-    return rows + [row for row in read_journal(directory) if row["step"] > step]
+    # As rows go from the journal to streams to blocks, of a run in progress none is missed; some may come twice.
+    journal = [row for row in read_journal(directory) if row["step"] > step]
+    streams = [row for file in sorted((directory / CURRENT).glob("llm_calls-*.arrows")) for row in _rows_of(file, step)]
+    blocks = [file for _, last, file in block_files(directory, "llm_calls") if last > step]
+    dropped = sorted((directory / "llm_calls").glob(f"*{DROPPED}"))
+    return [*(row for file in (*blocks, *dropped) for row in _rows_of(file, step)), *streams, *journal]
 
 
 def _rows_of(file: Path, step: int) -> list[dict[str, Any]]:

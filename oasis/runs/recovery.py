@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
 from oasis.runs.blocks import Mark, block_files, check_stream, marks_path, parse_mark, read_stream, stream_path
-from oasis.runs.reading import Run
+from oasis.runs.reading import Run, open_run
 from oasis.runs.recorder import METRICS
 
 __all__ = ["Whole", "whole_part"]
@@ -44,7 +44,14 @@ class Whole:
 
 
 def whole_part(run: Run) -> Whole:
-    """Look at every file that the run's steps are in."""
+    """Look at every file that the run's steps are in, also while another process adds to them."""
+    found = _whole_part(run)
+    if not run.ended and (now := open_run(run.path)).ended:  # meanwhile, and what was in progress is gone
+        return _whole_part(now)
+    return found
+
+
+def _whole_part(run: Run) -> Whole:
     damage: list[str] = []
     marks = _marks_at_end(run, damage) if run.ended else _marks_in_progress(run.path, damage)
     last = marks[-1].step if marks else 0
@@ -60,7 +67,7 @@ def whole_part(run: Run) -> Whole:
                 break
             covered = until
         if not said and not run.ended:
-            covered = _covered_by_streams(run.path, table, covered, marks, damage)
+            covered = _covered_by_streams(run, table, covered, marks, damage)
         elif not said and covered < last:
             damage.append(f"{run.path / table}: the file with step {covered + 1} is missing")
         last = min(last, covered)
@@ -93,25 +100,29 @@ def _marks_at_end(run: Run, damage: list[str]) -> list[Mark]:
     return [Mark(row["step"], block_of.get(row["step"], row["step"]), lengths, row) for row in rows]
 
 
-def _covered_by_streams(path: Path, table: str, covered: int, marks: list[Mark], damage: list[str]) -> int:
+def _covered_by_streams(run: Run, table: str, covered: int, marks: list[Mark], damage: list[str]) -> int:
     """Return the last step of a table that is on disk, given that Parquet files cover steps up to `covered`."""
     last_of_block = {mark.block: mark for mark in marks if mark.step > covered}
     for block in sorted(last_of_block):
         if block != covered + 1:
             break
-        stream = stream_path(path, table, block)
+        stream = stream_path(run.path, table, block)
         for mark in reversed([m for m in marks if m.block == block]):
             try:
                 check_stream(stream, mark.lengths[table], mark.sums.get(table))
                 for _ in read_stream(stream, mark.lengths[table], STEP_TABLES[table]):
                     pass
             except (OSError, RunDirectoryError, KeyError) as error:
+                made = [(last, path) for first, last, path in block_files(run.path, table) if first == block]
+                if made and _damage(made[0][1], run) is None:  # it has become Parquet meanwhile
+                    covered = made[0][0]
+                    break
                 if mark is last_of_block[block]:
                     damage.append(str(error))
                 continue
             covered = mark.step
             break
-        if covered != last_of_block[block].step:
+        if covered < last_of_block[block].step:
             break
     return covered
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,11 +59,16 @@ class RecordedSteps:
         return rows.filter(pc.equal(rows["step"], step))
 
     def _read(self, table: str, step: int) -> tuple[range, pa.Table]:
-        for first, last, path in block_files(self._run.path, table):
-            if first <= step <= last:
-                return range(first, last + 1), pq.read_table(path, schema=STEP_TABLES[table])
-        files, rest = read_recorded(self._run.path, table)
-        return range(step, self._run.steps_done + 1), rest
+        if (block := self._block_of(table, step)) is None:
+            _, rest = read_recorded(self._run.path, table)
+            if (block := self._block_of(table, step)) is None:
+                return range(step, self._run.steps_done + 1), rest
+        first, last, path = block  # in the second place: of a run in progress, it has become Parquet meanwhile
+        return range(first, last + 1), pq.read_table(path, schema=STEP_TABLES[table])
+
+    def _block_of(self, table: str, step: int) -> tuple[int, int, Path] | None:
+        blocks = block_files(self._run.path, table)
+        return next((block for block in blocks if block[0] <= step <= block[1]), None)
 
 
 @dataclass(frozen=True)
