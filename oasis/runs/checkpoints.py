@@ -100,7 +100,8 @@ class Checkpoints:
         if self._before is not None and self._before[0] == folder:  # that is this one
             return folder
         part = self._folder / f".{folder.name}.part"
-        part.mkdir(parents=True)
+        self._folder.mkdir(exist_ok=True)  # not its parents: a run that was moved away is not begun where it was
+        part.mkdir()
         try:
             tables, files = self._write_tables(checkpoint.tables, part)
             content = {"format": FORMAT, "step": checkpoint.step, **checkpoint.facts, "tables": tables, "files": files}

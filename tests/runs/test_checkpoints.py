@@ -71,6 +71,7 @@ def test_any_harm_to_any_file_is_noticed(harm: str, tmp_path: Path) -> None:
 
 
 def _write(path: Path, content: dict[str, pa.Table]) -> Path:
+    path.mkdir()
     return Checkpoints(path, keep=2, sync=False).write(Checkpoint(1, {"step_digest": "0"}, content))
 
 

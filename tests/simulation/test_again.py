@@ -202,6 +202,20 @@ def test_what_is_damaged_is_made_again(table: str, tmp_path: Path) -> None:
         assert rest * len(files) <= len(server.requests) - asked <= rest * len(files) + lost
 
 
+@pytest.mark.parametrize("step", [4, 5])
+def test_a_run_that_is_moved_away_leaves_nothing_behind(step: int, tmp_path: Path) -> None:
+    """In the midst of a block with the next checkpoint to come first, and before a new block."""
+    run = scenario().with_changes(output={"checkpoint_steps": 5})
+    whole = Simulation(run).run_sync()
+    with pytest.raises(RunStoppedError, match="cannot be written"):
+        Simulation(run, tmp_path / "run").run_sync(
+            lambda result: (tmp_path / "run").rename(tmp_path / "moved") if result.step == step else None
+        )
+    assert not (tmp_path / "run").exists()
+    assert open_run(tmp_path / "moved").steps_done >= step
+    assert resume(tmp_path / "moved").run_sync().state_hash == whole.state_hash
+
+
 @pytest.mark.parametrize("step", [4, 6])
 def test_a_step_that_fails_half_done_leaves_nothing(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it did to the world before is in no file; in step 6 there is an intervention, in step 4 none."""
