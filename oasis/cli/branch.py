@@ -77,7 +77,10 @@ def branch(
 @click.option("--json", "as_json", is_flag=True, help="Print the tree as JSON.")
 def branches(folder: Path, as_json: bool) -> None:
     """List the runs in a FOLDER [default: runs] as a tree of branches."""
-    trees = lineage(folder)
+    damage: list[str] = []
+    trees = lineage(folder, damage)
+    for said in damage:
+        click.echo(f"Warning: {said}", err=True)
     if as_json:
         click.echo(json.dumps([tree.to_json() for tree in trees]))
         return

@@ -52,10 +52,15 @@ class Lineage:
         }
 
 
-def lineage(folder: str | Path) -> list[Lineage]:
+def lineage(folder: str | Path, damage: list[str] | None = None) -> list[Lineage]:
     """Return the runs in a folder, each with the branches off it that are there too.
 
-    Parents are known by their ``run_id``, whatever they are called now.
+    Parents are known by their ``run_id``, whatever they are called now; of copies, by their path.
+
+    Parameters
+    ----------
+    damage : list of str, optional
+        What is wrong with runs that cannot be read is appended, and they are left out; else it is raised.
 
     Raises
     ------
@@ -65,15 +70,26 @@ def lineage(folder: str | Path) -> list[Lineage]:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunDirectoryError(f"{folder}: no such folder; give one that runs are in, such as runs")
-    runs = [open_run(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}")) if path.parent.name[0] != "."]
-    if not runs:
+    runs = []
+    for path in sorted(folder.glob(f"*/{MANIFEST}")):
+        try:
+            if path.parent.name[0] != ".":
+                runs.append(open_run(path.parent))
+        except RunDirectoryError as error:
+            if damage is None:
+                raise
+            damage.append(str(error))
+    if not runs and not damage:
         raise RunDirectoryError(f"{folder}: there is no run in it")
     nodes = [Lineage(run) for run in runs]
-    by_id = {node.run.manifest.run_id: node for node in nodes if node.run.manifest.run_id is not None}
+    by_id: dict[str, list[Lineage]] = {}
+    for node in nodes:
+        by_id.setdefault(node.run.manifest.run_id or "", []).append(node)
     roots: list[Lineage] = []
     for node in nodes:
         parent = node.run.manifest.parent
-        above = by_id.get(parent.run_id) if parent is not None and parent.run_id is not None else None
+        same = by_id.get(parent.run_id, []) if parent is not None and parent.run_id else []
+        above = min(same, key=lambda run: str(run.run.path.resolve()) != parent.path) if parent and same else None
         (roots if above is None or above is node else above.branches).append(node)
     for node in nodes:
         node.branches.sort(key=lambda child: (_branched_at(child), child.run.path.name))

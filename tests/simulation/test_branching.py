@@ -135,6 +135,26 @@ def test_another_recommender_and_more_steps(tmp_path: Path) -> None:
     )
 
 
+def test_a_tree_with_a_copy_and_a_damaged_run(tmp_path: Path) -> None:
+    Simulation(scenario(), tmp_path / "run").run_sync()
+    branch(tmp_path / "run", 3, tmp_path / "branch").run_sync()
+    for name in ("another", "zero"):
+        shutil.copytree(tmp_path / "run", tmp_path / name)
+    (tmp_path / "zero/manifest.json").write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"zero.manifest\.json: damaged"):
+        lineage(tmp_path)
+    damage: list[str] = []
+    trees = lineage(tmp_path, damage)
+    assert [(t.run.path.name, [b.run.path.name for b in t.branches]) for t in trees] == [
+        ("another", []),
+        ("run", ["branch"]),
+    ]
+    assert len(damage) == 1
+    listed = CliRunner().invoke(main, ["branches", str(tmp_path)])
+    assert listed.exit_code == 0
+    assert "Warning: " in listed.stderr
+
+
 def test_other_policies_are_assigned_anew(tmp_path: Path) -> None:
     Simulation(scenario(), tmp_path / "run").run_sync()
     with StubServer() as server:
