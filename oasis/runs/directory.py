@@ -166,10 +166,6 @@ class RunDirectory:
                 raise KeyError(f"a manifest has no field {name!r}{nearest(name, Manifest.model_fields)}")
             setattr(self.manifest, name, value)
 
-    def mark_stopped(self, status: str, message: str) -> Manifest:
-        """Note that the run ended before its last step ("stopped": can be resumed; "failed": by an error)."""
-        return self.update(status=status, message=message, finished_at=_now())
-
 
 def write_world(world: Mapping[str, pa.Table], folder: Path) -> None:
     """Write the tables of `WORLD_TABLES` into a folder, which appears whole or not at all."""

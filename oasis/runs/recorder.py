@@ -254,10 +254,6 @@ class Recorder:
         if self.directory.lock is not None:
             self.directory.lock.release()
 
-    def mark_stopped(self, message: str, status: Status = "stopped", **finish: Any) -> Manifest:
-        """Finish before the last step ("stopped": resumable; "failed": by an error), saying why."""
-        return self.finish(status, message=message, **finish)
-
     def close(self) -> None:
         """Let go of files and lock without finishing, as a killed process would; what is marked stays readable."""
         self._close_files()

@@ -227,7 +227,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, monkeypatch):
         made.record(1)
     assert all_rows(made.path).to_pylist() == before
     assert open_run(made.path).steps_done == 6
-    made.recorder.mark_stopped("disk full", report=False)
+    made.recorder.finish("stopped", message="disk full", report=False)
     run = open_run(made.path)
     assert (run.state, run.steps_done, run.manifest.message) == ("stopped", 6, "disk full")
     assert all_rows(made.path).to_pylist() == before
