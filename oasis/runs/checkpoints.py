@@ -27,6 +27,7 @@ from oasis.runs.manifest import write_atomically
 __all__ = [
     "CHECKPOINTS",
     "CONTENT",
+    "FORMAT",
     "Checkpoint",
     "Checkpoints",
     "checkpoint_folders",

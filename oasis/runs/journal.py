@@ -19,7 +19,7 @@ from oasis.runs.blocks import block_files
 from oasis.runs.directory import CURRENT
 from oasis.runs.lines import checked_line, content_of
 
-__all__ = ["DROPPED", "JOURNAL", "Journal", "later_calls", "read_journal"]
+__all__ = ["DROPPED", "JOURNAL", "Journal", "later_calls", "parse_call", "read_journal"]
 
 _KEYS = {"step", "agent_id", "turn", "purpose", "prompt_hash", "attempt", "status", "error", "response"}
 
@@ -90,13 +90,16 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
     path = directory / JOURNAL
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_bytes().split(b"\n"):
-        with contextlib.suppress(ValueError):
-            row = content_of(line)
-            if row.keys() >= _KEYS:
-                rows.append(row)
-    return rows
+    return [row for line in path.read_bytes().split(b"\n") if (row := parse_call(line)) is not None]
+
+
+def parse_call(line: bytes) -> dict[str, Any] | None:
+    """Return the attempt in a line; None where it is none."""
+    try:
+        row = content_of(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if row.keys() >= _KEYS else None
 
 
 def later_calls(directory: Path, step: int) -> list[dict[str, Any]]:

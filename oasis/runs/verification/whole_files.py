@@ -11,8 +11,9 @@ from typing import Any
 
 from oasis.errors import OasisError
 from oasis.records import STEP_TABLES
+from oasis.runs.checkpoints import CONTENT, FORMAT
 from oasis.runs.directory import CURRENT, INITIAL
-from oasis.runs.journal import JOURNAL
+from oasis.runs.journal import JOURNAL, parse_call
 from oasis.runs.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from oasis.runs.process import PROCESS
 from oasis.runs.verification.evidence import Evidence, check_is_file, read_bytes
@@ -20,7 +21,6 @@ from oasis.runs.verification.findings import Problem, Unreadable
 from oasis.scenario import Scenario
 
 __all__ = [
-    "CHECKPOINT_FILE",
     "Found",
     "check_checkpoints",
     "check_files",
@@ -32,9 +32,7 @@ __all__ = [
 Found = tuple[str, list[Problem], list[str]]
 """What was looked at, problems, notes."""
 
-CHECKPOINT_FILE = "checkpoint.json"
 _UNLISTED = frozenset({MANIFEST, PROCESS, CURRENT, INITIAL, "interviews_afterwards.parquet"})
-_FORMAT = 1
 _HASH = re.compile(r"[0-9a-f]{64}")
 _BLOCK = re.compile(r"(\w+)/(\d{6,})-(?:\d{6,}|dropped)\.parquet")
 
@@ -128,15 +126,10 @@ def check_journal(ev: Evidence) -> Found:
         return "could not be looked at", [Problem(JOURNAL, str(error))], []
     problems, whole, torn = [], 0, len(tail)
     for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            good = isinstance(row, dict) and {"step", "agent_id", "status"} <= row.keys()
-        except (ValueError, RecursionError):
-            good = False
+        good = parse_call(line) is not None
         whole += good
         if not good:
-            problems.append(Problem(JOURNAL, f"line {number} is no attempt; those after it are not read"))
-            break
+            problems.append(Problem(JOURNAL, f"line {number} is no attempt, or damaged; it is not read"))
     notes = [f"{torn:,} bytes of a line that was not finished: no answer that was used is in them"] if torn else []
     return f"{whole:,} attempts of the step in progress", problems, notes
 
@@ -155,17 +148,17 @@ def check_parent(ev: Evidence) -> Found:
 
 
 def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: int | None) -> list[Problem]:
-    place = f"{name}/{CHECKPOINT_FILE}"
+    place = f"{name}/{CONTENT}"
     try:
-        content = json.loads(read_bytes(folder / CHECKPOINT_FILE))
+        content = json.loads(read_bytes(folder / CONTENT))
         form, step, digest, files = (content[key] for key in ("format", "step", "step_digest", "files"))
         files = dict(files)
     except Unreadable as error:
         return [Problem(place, str(error))]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return [Problem(place, f"is no list of a checkpoint's files: {type(error).__name__}: {str(error)[:120]}")]
-    if form != _FORMAT:
-        return [Problem(place, f"is of format {form!r}; this version reads {_FORMAT}")]
+    if form != FORMAT:
+        return [Problem(place, f"is of format {form!r}; this version reads {FORMAT}")]
     problems = []
     if step != int(folder.name):
         problems.append(Problem(place, f"says step {step!r}, its folder {folder.name}"))
@@ -177,9 +170,9 @@ def _checkpoint(folder: Path, name: str, digests: dict[int, str], steps_done: in
         if not _is_inside(file):
             problems.append(Problem(place, f"lists {file!r}, which is not within it"))
         elif text := _changed(folder / file, wanted):
-            problems.append(Problem(f"{name}/{file}", text.replace("the manifest", CHECKPOINT_FILE)))
-    for path in sorted(_files(folder) - files.keys() - {CHECKPOINT_FILE}):
-        problems.append(Problem(f"{name}/{path}", f"is there, though {CHECKPOINT_FILE} does not list it"))
+            problems.append(Problem(f"{name}/{file}", text.replace("the manifest", CONTENT)))
+    for path in sorted(_files(folder) - files.keys() - {CONTENT}):
+        problems.append(Problem(f"{name}/{path}", f"is there, though {CONTENT} does not list it"))
     return problems
 
 
