@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 
 import click
 
 from oasis.cli.progress import RunProgress
-from oasis.cli.run import execute, report
-from oasis.errors import OasisError
+from oasis.cli.run import carry_out, report
 from oasis.runs import open_run
 from oasis.simulation import Simulation, again
 
@@ -40,13 +38,7 @@ def resume(
     simulation = again.resume(run, changes, allow_changes=allow_changes, on_repeated=progress.advance)
     progress.advance(simulation.world.step)
     _announce(run, simulation)
-    try:
-        with progress:
-            asyncio.run(execute(simulation, progress))
-    except OasisError:
-        if simulation.ended:
-            report(simulation.summary, run, begun, as_json)
-        raise
+    carry_out(simulation, progress, run, begun, as_json)
     report(simulation.summary, run, begun, as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import click
 
 from oasis.cli.progress import RunProgress
-from oasis.cli.run import execute, free_directory, report
-from oasis.errors import OasisError
+from oasis.cli.run import carry_out, free_directory, report
 from oasis.runs.lineage import lineage
 from oasis.simulation import branching
 
@@ -62,13 +60,7 @@ def branch(
     click.echo(f"{run}: branches off after step {at_step} of {steps}{again} -> {out}", err=True)
     for warning in simulation.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    try:
-        with RunProgress(steps, quiet, done=at_step) as progress:
-            asyncio.run(execute(simulation, progress))
-    except OasisError:
-        if simulation.ended:
-            report(simulation.summary, out, begun, as_json)
-        raise
+    carry_out(simulation, RunProgress(steps, quiet, done=at_step), out, begun, as_json)
     report(simulation.summary, out, begun, as_json)
 
 

@@ -22,7 +22,7 @@ from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 from oasis.simulation.rerun import Outcome, Rerun
 
-__all__ = ["execute", "free_directory", "report", "run", "with_model"]
+__all__ = ["carry_out", "free_directory", "report", "run", "with_model"]
 
 
 @click.command()
@@ -76,13 +76,7 @@ def run(
     begun = time.perf_counter()
     simulation = rerun.simulation(out) if rerun else Simulation(loaded, out)
     _announce(simulation, out, rerun)
-    try:
-        with RunProgress(loaded.simulation.steps, quiet) as progress:
-            asyncio.run(execute(simulation, progress))
-    except OasisError as error:
-        if simulation.ended:
-            report(simulation.summary, out, begun, as_json)
-        raise error
+    carry_out(simulation, RunProgress(loaded.simulation.steps, quiet), out, begun, as_json)
     outcome = rerun.outcome(out) if rerun else None
     report(simulation.summary, out, begun, as_json, _compared(outcome))
     if outcome and not outcome.failed and not as_json:
@@ -126,7 +120,18 @@ def with_model(scenario: Scenario, endpoint: str | None, model: str | None, shar
     return Scenario.from_dict(values)
 
 
-async def execute(simulation: Simulation, progress: RunProgress) -> None:
+def carry_out(simulation: Simulation, progress: RunProgress, out: Path, begun: float, as_json: bool) -> None:
+    """Do all steps and show progress; where the run ends early, print how before the error goes on."""
+    try:
+        with progress:
+            asyncio.run(_execute(simulation, progress))
+    except OasisError:
+        if simulation.ended:
+            report(simulation.summary, out, begun, as_json)
+        raise
+
+
+async def _execute(simulation: Simulation, progress: RunProgress) -> None:
     """Do all steps; SIGINT and SIGTERM end the run in order."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,9 +12,10 @@ import pyarrow as pa
 from oasis.interfaces import InferenceRequest
 from oasis.records import LLM_CALLS
 
-__all__ = ["RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
+__all__ = ["SORT_KEYS", "RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
 
 SORT_KEYS = ("step", "agent_id", "turn", "purpose", "prompt_hash", "attempt")
+"""What names an attempt, in the order of `call_table`."""
 FINAL_ERROR = "refused:"
 """How the error of an attempt begins after which a question is given up at once."""
 

@@ -39,6 +39,7 @@ __all__ = [
     "cut_block",
     "marks_path",
     "metrics_frame",
+    "parquet_of",
     "parse_mark",
     "read_marks",
     "read_recorded",
@@ -229,10 +230,7 @@ def cut_block(source: Path, last: int, folder: Path) -> Path:
     first = int(source.stem.partition("-")[0])
     target = folder / block_name(first, last)
     part = target.with_name(f".{target.name}.part")
-    with (
-        pq.ParquetFile(source) as file,
-        pq.ParquetWriter(part, file.schema_arrow, compression="zstd", write_page_checksum=True) as writer,
-    ):
+    with pq.ParquetFile(source) as file, _writer(part, file.schema_arrow) as writer:
         for group in range(file.num_row_groups):  # steps are in order, so those behind `last` are not read
             if _first_step(file, group) > last:
                 break
@@ -270,13 +268,13 @@ def read_recorded(directory: Path, table: str) -> tuple[list[Path], pa.Table]:
     files = [f for f in (directory / table).glob("[0-9]*.parquet") if _block_of(f) not in last_of_block]
     batches: list[pa.RecordBatch] = []
     for block, mark in sorted(last_of_block.items()):
-        made = _parquet_of(directory, table, block)
+        made = parquet_of(directory, table, block)
         if made is None:
             stream = read_stream(stream_path(directory, table, block), mark.lengths.get(table, 0), schema)
             try:
                 batches += list(stream)
             except RunDirectoryError:  # it has become Parquet meanwhile
-                made = _parquet_of(directory, table, block)
+                made = parquet_of(directory, table, block)
                 if made is None:
                     raise
         if made is not None:
@@ -290,7 +288,8 @@ def _block_of(file: Path) -> int | None:
     return int(first) if last.isdigit() else None
 
 
-def _parquet_of(directory: Path, table: str, block: int) -> Path | None:
+def parquet_of(directory: Path, table: str, block: int) -> Path | None:
+    """Return the Parquet file of the block that begins with step `block`; None while there is none."""
     return next((directory / table).glob(f"{block:06d}-[0-9]*.parquet"), None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oasis.errors import RunDirectoryError
 from oasis.records import STEP_TABLES
-from oasis.runs.blocks import Mark, block_files, block_name, cut_block, marks_path, stream_path, write_block
+from oasis.runs.blocks import Mark, block_files, block_name, cut_block, marks_path, parquet_of, stream_path, write_block
 from oasis.runs.checkpoints import link_or_copy
 from oasis.runs.manifest import write_atomically
 
@@ -42,10 +42,10 @@ def share_past(parent: Path, marks: Sequence[Mark], step: int, checkpoint: Path 
             try:
                 write_block(stream_path(parent, name, block), mark.lengths[name], schema, target)
             except RunDirectoryError:  # it has become Parquet meanwhile
-                made = [path for first, _, path in block_files(parent, name) if first == block]
-                if not made:
+                made = parquet_of(parent, name, block)
+                if made is None:
                     raise
-                cut_block(made[0], mark.step, branch / name)
+                cut_block(made, mark.step, branch / name)
     write_atomically(marks_path(branch), b"".join(mark.line() for mark in kept))
     if checkpoint is not None:
         folder = branch / checkpoint.relative_to(parent)

@@ -93,7 +93,7 @@ class Resumption:
             steps=steps,
             digests=self._whole.digests,
             answers=answers,
-            injected=injected(run),
+            injected=injected(run.manifest),
             on_repeated=on_repeated,
         )
         scenario = Scenario.from_dict(run.manifest.scenario).with_overrides(self._overrides)
@@ -174,7 +174,8 @@ def resume(
     ``oasis.resume("runs/x_day").run_sync()``
     """
     path = Path(directory)
-    _check_not_done(open_run(path))
+    found = open_run(path)
+    _check_not_done(found)
     for override in overrides:
         if not override.strip().startswith(_MAY_CHANGE):
             raise ScenarioError(
@@ -182,14 +183,13 @@ def resume(
                 + ", ".join(f"{key}*" if key.endswith(".") else key for key in _MAY_CHANGE)
                 + "; for anything else use 'oasis branch'"
             )
-    found_running = open_run(path).manifest.status == "running"
     lock = WriterLock.acquire(path)
     try:
         run = open_run(path)
         _check_not_done(run)
         return Resumption(run, lock, overrides, allow_changes).simulation(on_repeated)
     except BaseException:
-        lock.release(remove=not found_running)
+        lock.release(remove=found.manifest.status != "running")
         raise
 
 

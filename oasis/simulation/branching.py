@@ -194,7 +194,7 @@ def branch_to(
         point,
         digests=whole.digests if scenario == parent and reuse_answers else {},
         answers=RecordedAnswers(of_step=lambda step: inherited_answers(place.path, step)),
-        injected=injected(run),
+        injected=injected(run.manifest),
     )
     simulation = Simulation(scenario, place, earlier=earlier)
     place.differences = _differences(run, simulation.parts, scenario == parent)

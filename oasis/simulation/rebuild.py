@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oasis.errors import RunDirectoryError
 from oasis.inference import RecordedAnswers
-from oasis.runs import Run
+from oasis.runs import Manifest, Run
 from oasis.runs.checkpoints import checkpoint_folders, read_checkpoint
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.earlier import Earlier
@@ -31,9 +31,9 @@ def segments(run: Run) -> list[Segment]:
     return [*past, (max(current.simulation.steps, run.steps_done), current)]
 
 
-def injected(run: Run) -> list[Intervention]:
+def injected(manifest: Manifest) -> list[Intervention]:
     """Return what came from Python while a run went on."""
-    return [Intervention.from_keys(entry) for entry in run.manifest.injected]
+    return [Intervention.from_keys(entry) for entry in manifest.injected]
 
 
 def newest_point(
@@ -116,7 +116,7 @@ def execute_again(
                 by_answers=by_answers,
                 digests=digests,
                 answers=RecordedAnswers(of_step=lambda step: steps.rows("llm_calls", step).to_pylist()),
-                injected=injected(run),
+                injected=injected(run.manifest),
                 offline=True,
                 last_step=end,
                 on_repeated=on_step,

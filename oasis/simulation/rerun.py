@@ -10,11 +10,12 @@ from pathlib import Path
 from oasis.errors import RunDirectoryError
 from oasis.paths import check_outside
 from oasis.runs import Manifest, Run, open_run
-from oasis.scenario import Intervention, Scenario
+from oasis.scenario import Scenario
 from oasis.simulation.assembly import Parts
 from oasis.simulation.branching import branch_to
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.provenance import differences, input_differences, provenance
+from oasis.simulation.rebuild import injected
 from oasis.simulation.simulation import Simulation
 
 __all__ = ["Outcome", "Rerun"]
@@ -97,8 +98,7 @@ class Rerun:
         if self._run is not None and self._past_steps:
             run = open_run(self._run)
             return branch_to(self.scenario, run, self._past_steps, out, reuse_answers=False)[0]
-        injected = tuple(Intervention.from_keys(entry) for entry in self.manifest.injected)
-        return Simulation(self.scenario, out, earlier=Earlier(injected=injected))
+        return Simulation(self.scenario, out, earlier=Earlier(injected=injected(self.manifest)))
 
     def warnings(self, parts: Parts) -> list[str]:
         """Return a sentence for each thing that is another than when the run was recorded."""

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from oasis.errors import RunStoppedError
+from oasis.inference.calls import SORT_KEYS, call_table
 from oasis.output_config import OutputConfig
-from oasis.records import LLM_CALLS
 from oasis.runs import Recorder, RunDirectory
 from oasis.runs.checkpoints import Checkpoints
 from oasis.runs.journal import Journal, read_journal
@@ -21,7 +21,6 @@ from oasis.simulation.point import Point
 
 __all__ = ["Storage"]
 
-_CALL = ("step", "agent_id", "turn", "purpose", "prompt_hash", "attempt")
 _DISK_FLOOR = 64 * 2**20  # bytes that must be free before a step: more than a step of a small run writes
 
 
@@ -118,12 +117,8 @@ class Storage:
 
     def dropped(self) -> pa.Table:
         """Return the calls of steps that were begun and not done."""
-        rows = {
-            tuple(row[key] for key in _CALL): row
-            for row in read_journal(self._path)
-            if row["step"] > self._recorder.steps_done
-        }
-        return pa.Table.from_pylist([rows[key] for key in sorted(rows)], LLM_CALLS)
+        later = (row for row in read_journal(self._path) if row["step"] > self._recorder.steps_done)
+        return call_table(list({tuple(row[key] for key in SORT_KEYS): row for row in later}.values()))
 
     def finish(
         self, status: Status, point: Point, dropped: pa.Table, tables: Mapping[str, pa.Table], **manifest: Any
