@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Source
-from oasis.kernels import feeds
 from oasis.recsys import scorers
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
-from oasis.recsys.threads import in_parts
+from oasis.recsys.products import pool_products
 from oasis.world.interests import interest_vectors
 
 __all__ = ["MAX_DIMENSIONS", "Similar"]
 
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 MAX_DIMENSIONS = 1040
 """Above it an int8 product may not be exact in float32: 1040 * 127^2 < 2^24."""
-_TILE_BYTES = 48 * 2**20  # products held at a time
 
 
 class Similar:
@@ -74,7 +74,7 @@ class Similar:
         self._root_end = np.repeat(last + 1, np.diff(last, prepend=-1))
         rows = rows[order]
         self._bound = best[by_bound]
-        self._vectors: F32 = np.ascontiguousarray(pool.vectors(distinct[by_bound]).astype(np.float32).T)
+        self._products = pool_products(pool.vectors(distinct[by_bound]))
         self._rows = (
             rows.astype(np.int32), frame.root[rows], frame.author[rows], frame.root_author[rows], factor[order],
             frame.ties(rows),
@@ -107,7 +107,7 @@ class Similar:
         return rows, factor, explored
 
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
-        """Select among the pool's posts for each agent, a tile of exact products at a time."""
+        """Select among the pool's posts for each agent by exact products."""
         out = Candidates.none(len(agents), want)
         if not len(self._bound) or not len(agents):
             return out
@@ -116,23 +116,16 @@ class Similar:
         (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots) = agents.following, agents.barred
         roots, ties = np.full(out.posts.shape, -1, np.int32), np.zeros(out.posts.shape, np.uint64)
         counts = np.zeros(len(agents), np.int64)
-        size = max(1, _TILE_BYTES // (4 * len(self._bound)))
-        room = np.empty((min(size, len(agents)), len(self._bound)), np.float32)
-        for start in range(0, len(agents), size):
-            tile = slice(start, min(start + size, len(agents)))
-            dots = room[: tile.stop - tile.start]
-            np.matmul(vectors[tile].astype(np.float32), self._vectors, out=dots)
 
-            def select(part: slice, tile: slice = tile, dots: F32 = dots) -> None:
-                rows = slice(tile.start + part.start, tile.start + part.stop)
-                ends = slice(rows.start, rows.stop + 1)
-                feeds.similar(
-                    dots[part], self._bound, self._ptr, self._root_end, *self._rows, follow_ptr[ends], follows,
-                    own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen,
-                    out.posts[rows], roots[rows], out.scores[rows], ties[rows], counts[rows],
-                )  # fmt: skip
+        def select(kernel: Callable[..., None], products: tuple[Any, ...], rows: slice) -> None:
+            ends = slice(rows.start, rows.stop + 1)
+            kernel(
+                *products, self._bound, self._ptr, self._root_end, *self._rows, follow_ptr[ends], follows,
+                own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen,
+                out.posts[rows], roots[rows], out.scores[rows], ties[rows], counts[rows],
+            )  # fmt: skip
 
-            in_parts(len(dots), select)
+        self._products.select(vectors, select)
         out.scores /= np.where(norms > 0, norms, 1.0)[:, None]
         out.sources[:] = Source.INTEREST
         if len(self._explored):

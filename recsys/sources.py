@@ -15,7 +15,7 @@ import numpy.typing as npt
 from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
-from oasis.recsys.threads import in_parts
+from oasis.kernels.threads import in_parts
 
 __all__ = ["CandidateSource", "Drawn", "Everyone", "Followed", "Scorer"]
 

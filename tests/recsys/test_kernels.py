@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasis.kernels import feeds, interests, rank, tokens
+from oasis.kernels.lists import best_numpy
+from oasis.kernels.similar import similar
 from oasis.randomness import Draws
 
 NONE = np.empty(0, np.int32)
@@ -92,7 +94,7 @@ def test_lists_are_the_best_distinct_roots(seed: int) -> None:
         np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False,
         out, got_roots, got_scores, got_ties, counts,
     )  # fmt: skip
-    wanted = feeds.best_numpy(posts, roots, scores, ties, width)
+    wanted = best_numpy(posts, roots, scores, ties, width)
     assert out[0, : counts[0]].tolist() == posts[wanted].tolist()
     assert got_scores[0, : counts[0]].tolist() == scores[wanted].tolist()
     assert (out[0, counts[0] :] == -1).all()
@@ -115,6 +117,9 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
     dots = draw("dot", 7, agents * texts, np.float32).reshape(agents, texts) - 3
     bound, root_best = np.zeros(texts), np.zeros((texts, every))
     np.maximum.at(bound, text, factor)
+    place = np.empty(texts, np.int64)
+    place[np.argsort(-bound, kind="stable")] = np.arange(texts)
+    bound, text = np.sort(bound)[::-1].copy(), place[text]
     np.maximum.at(root_best, (text, root), factor)
     post = np.argsort(below("post", 2**40, rows, seed)).astype(np.int32)
     order = np.lexsort((post, -factor, root, -root_best[text, root], text))
@@ -131,7 +136,7 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
 
     posts, roots = np.full((agents, width), -1, np.int32), np.full((agents, width), -1, np.int32)
     scores, ties, counts = np.zeros((agents, width)), np.zeros((agents, width), np.uint64), np.zeros(agents, np.int64)
-    feeds.similar(
+    similar(
         dots, bound, np.r_[0, np.cumsum(np.bincount(text, minlength=texts))].astype(np.int64),
         np.repeat(ends, np.diff(ends, prepend=0)), post, root, author, root_author, factor, tie,
         ptr(follows), np.concatenate(follows), own, ptr(mutes), np.concatenate(mutes), seen, want_seen,
@@ -143,7 +148,7 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
         may = (score > 0) & (np.isin(root, seen[i]) == want_seen) & ~np.isin(author, follows[i])
         may &= ~np.isin(author, barred) & ~np.isin(root_author, barred)
         at = np.flatnonzero(may)
-        at = at[feeds.best_numpy(post[at], root[at], score[at], tie[at], width)]
+        at = at[best_numpy(post[at], root[at], score[at], tie[at], width)]
         assert posts[i, : counts[i]].tolist() == post[at].tolist()
         assert scores[i, : counts[i]].tolist() == score[at].tolist()
         assert roots[i, : counts[i]].tolist() == root[at].tolist()
