@@ -11,16 +11,21 @@ BLAKE2b digest of (seed, stream, step), the 128-bit counter is (agent key, item 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels import philox
+from oasis.kernels.threads import in_parts
 
 __all__ = ["Draws", "Lane", "agent_keys", "derive_keys", "text_key"]
 
 Keys = npt.NDArray[np.uint64]
+
+_ROWS_WORTH_A_THREAD = 20_000
 
 
 class Lane:
@@ -53,21 +58,21 @@ class Draws:
         """Return uniforms in (0, 1), one per row; `agents` and `items` broadcast."""
         a, b = _pair(agents, items)
         out = np.empty(a.size, np.float64)
-        philox.uniforms(self.key(stream, step), a, b, out)
+        _fill(philox.uniforms, self.key(stream, step), a, b, out)
         return out
 
     def gumbel(self, stream: str, step: int, agents: Keys, items: Keys | int = 0) -> npt.NDArray[np.float64]:
         """Return standard Gumbel draws, one per row; `agents` and `items` broadcast."""
         a, b = _pair(agents, items)
         out = np.empty(a.size, np.float64)
-        philox.gumbels(self.key(stream, step), a, b, out)
+        _fill(philox.gumbels, self.key(stream, step), a, b, out)
         return out
 
     def bits(self, stream: str, step: int, agents: Keys, items: Keys | int = 0) -> Keys:
         """Return 64 random bits per row: an order to shuffle or break ties by."""
         a, b = _pair(agents, items)
         out = np.empty(a.size, np.uint64)
-        philox.bits(self.key(stream, step), a, b, out)
+        _fill(philox.bits, self.key(stream, step), a, b, out)
         return out
 
     def integers(
@@ -76,6 +81,10 @@ class Draws:
         """Return integers in [0, high), one per row (`high` < 2^40, so that the bias is below 2^-12)."""
         u = self.uniform(stream, step, agents, items)
         return np.minimum((u * np.asarray(high)).astype(np.int64), np.asarray(high, np.int64) - 1)
+
+
+def _fill(kernel: Callable[..., None], key: np.uint64, a: Keys, b: Keys, out: npt.NDArray[Any]) -> None:
+    in_parts(len(out), lambda rows: kernel(key, a[rows], b[rows], out[rows]), _ROWS_WORTH_A_THREAD)
 
 
 def _pair(agents: Keys, items: Keys | int) -> tuple[Keys, Keys]:

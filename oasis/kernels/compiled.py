@@ -39,14 +39,14 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def kernel(*, nogil: bool = False, inline: bool = False) -> Callable[[Function], Function]:
-    """Compile a function with Numba. `nogil` lets threads run beside it; `inline` copies it into its callers."""
+def kernel(*, inline: bool = False) -> Callable[[Function], Function]:
+    """Compile a function with Numba; threads may run beside it. `inline` copies it into its callers."""
 
     def decorate(function: Function) -> Function:
         folder, before = cache_folder(), config.CACHE_DIR
         config.CACHE_DIR = "" if folder is None else str(folder)
         try:
-            compiled: Function = njit(cache=folder is not None, nogil=nogil, inline="always" if inline else "never")(
+            compiled: Function = njit(cache=folder is not None, nogil=True, inline="always" if inline else "never")(
                 function
             )
         finally:

@@ -7,7 +7,17 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["gather", "gather_numpy", "in_row", "in_row_numpy", "take_rows", "transpose", "transpose_numpy"]
+__all__ = [
+    "gather",
+    "gather_numpy",
+    "in_row",
+    "in_row_numpy",
+    "merge_rows",
+    "merge_rows_numpy",
+    "take_rows",
+    "transpose",
+    "transpose_numpy",
+]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -52,6 +62,31 @@ def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:
         if len(hits):
             out[i] = indptr[row] + hits[0]
     return out
+
+
+@kernel()
+def merge_rows(indptr: I64, indices: I32, indptr2: I64, indices2: I32, out: I32) -> None:
+    """Fill `out` with the sorted entries of each row of two structures, whose rows are sorted."""
+    at = 0
+    for row in range(len(indptr) - 1):
+        a, a_end, b, b_end = indptr[row], indptr[row + 1], indptr2[row], indptr2[row + 1]
+        while a < a_end or b < b_end:
+            if b == b_end or (a < a_end and indices[a] <= indices2[b]):
+                out[at] = indices[a]
+                a += 1
+            else:
+                out[at] = indices2[b]
+                b += 1
+            at += 1
+
+
+def merge_rows_numpy(indptr: I64, indices: I32, indptr2: I64, indices2: I32) -> I32:
+    """Return what `merge_rows` fills in, with NumPy alone."""
+    row = np.r_[
+        np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), np.repeat(np.arange(len(indptr2) - 1), np.diff(indptr2))
+    ]
+    every = np.r_[indices, indices2]
+    return every[np.lexsort((every, row))]
 
 
 @kernel()

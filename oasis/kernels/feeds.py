@@ -29,7 +29,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 
-@kernel(nogil=True)
+@kernel()
 def walk(
     row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
@@ -62,7 +62,7 @@ def walk(
         counts[i] = count
 
 
-@kernel(nogil=True)
+@kernel()
 def followed(
     author_ptr: I64, row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
@@ -88,7 +88,7 @@ def followed(
         counts[i] = count
 
 
-@kernel(nogil=True)
+@kernel()
 def co_engaged(
     mine: I32, engager_ptr: I64, engagers: I32, ring_ptr: I64, ring_items: I32,
     item_post: I32, item_author: I32, item_weight: F64, item_tie: U64,
@@ -141,7 +141,7 @@ def co_engaged(
         counts[i] = count
 
 
-@kernel(nogil=True)
+@kernel()
 def merge(
     first: I32, first_roots: I32, second: I32, second_roots: I32, share: int, size: int, out: I32, out_list: I32
 ) -> None:

@@ -13,7 +13,7 @@ I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 
 
-@kernel(nogil=True)
+@kernel()
 def add_up(vectors: I8, bio: I32, engaged: I32, bio_weight: int, out: I8) -> None:
     """Fill ``out[i]`` with ``bio_weight * vectors[bio[i]] + sum of vectors[engaged[i]]``, scaled to at most 127.
 

@@ -20,7 +20,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 
-@kernel(nogil=True)
+@kernel()
 def holds(values: I32, low: int, high: int, wanted: int) -> bool:
     """Whether the sorted part of `values` holds `wanted`."""
     end = high
@@ -33,7 +33,7 @@ def holds(values: I32, low: int, high: int, wanted: int) -> bool:
     return bool(low < end and values[low] == wanted)
 
 
-@kernel(nogil=True)
+@kernel()
 def allowed(
     author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool
 ) -> bool:
@@ -44,7 +44,7 @@ def allowed(
     return bool(holds(seen, 0, len(seen), root) == want_seen)
 
 
-@kernel(nogil=True)
+@kernel()
 def _before(score: float, tie: np.uint64, post: int, score2: float, tie2: np.uint64, post2: int) -> bool:
     if score != score2:
         return score > score2
@@ -53,7 +53,7 @@ def _before(score: float, tie: np.uint64, post: int, score2: float, tie2: np.uin
     return post < post2
 
 
-@kernel(nogil=True)
+@kernel()
 def place(
     post: int, root: int, score: float, tie: np.uint64, count: int, posts: I32, roots: I32, scores: F64, ties: U64
 ) -> int:

@@ -131,7 +131,7 @@ def _multiply(typing: Any, left: Any, row: Any, panels: Any, starts: Any, panel:
     return signature, generate
 
 
-@kernel(nogil=True)
+@kernel()
 def products(left: U8, panels: I8, starts: I32, out: I32) -> None:
     """Fill ``out`` (n, panels * WIDTH) with the products of all left and right vectors.
 

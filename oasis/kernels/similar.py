@@ -27,7 +27,7 @@ _SAFELY = 1.0 - 2.0**-20  # a product that is let through falsely is looked at a
 _AGENTS = 48  # whose products are held at a time: 2 MB with 10,000 texts
 
 
-@kernel(nogil=True)
+@kernel()
 def similar(
     dots: npt.NDArray[np.number], bound: F64,
     text_ptr: I64, root_end: I64,
@@ -93,7 +93,7 @@ def similar(
         counts[i] = count
 
 
-@kernel(nogil=True)
+@kernel()
 def similar_to(
     vectors: U8, panels: I8, starts: I32, bound: F64,
     text_ptr: I64, root_end: I64,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from oasis.errors import ScenarioError
 
-__all__ = ["available", "in_parts"]
+__all__ = ["available", "in_parts", "pool"]
 
-_ROWS_WORTH_A_THREAD = 256
 _PARTS_PER_THREAD = 4  # rows differ in cost: who is done early takes another part
+_here = threading.local()
 
 
 @cache
@@ -32,26 +33,27 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_parts(rows: int, work: Callable[[slice], None]) -> None:
+def in_parts(rows: int, work: Callable[[slice], None], rows_worth_a_thread: int = 256) -> None:
     """Call `work` with slices that cover ``range(rows)``, in parallel where there are enough rows.
 
-    `work` must release the interpreter's lock (a Numba kernel with ``nogil``) to gain from it. It may not call
-    `in_parts` itself.
+    `work` must release the interpreter's lock to gain from it, as kernels do. Within `work`, and in what `pool` runs,
+    `in_parts` works on all rows at once: their thread is busy, and so are the others.
     """
-    threads = min(available(), rows // _ROWS_WORTH_A_THREAD)
+    threads = 1 if getattr(_here, "busy", False) else min(available(), rows // rows_worth_a_thread)
     if threads <= 1:
         work(slice(0, rows))
         return
-    parts = min(threads * _PARTS_PER_THREAD, rows // _ROWS_WORTH_A_THREAD)
+    parts = min(threads * _PARTS_PER_THREAD, rows // rows_worth_a_thread)
     bounds = [rows * part // parts for part in range(parts + 1)]
     slices = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    list(_pool().map(work, slices))
+    list(pool().map(work, slices))
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available(), thread_name_prefix="oasis-kernels")
+def pool() -> ThreadPoolExecutor:
+    """Return the threads that all parallel work shares."""
+    return ThreadPoolExecutor(available(), "oasis-work", initializer=setattr, initargs=(_here, "busy", True))
 
 
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=pool.cache_clear)

@@ -41,7 +41,7 @@ class _Rows:
             self.indptr = np.r_[self.indptr, np.full(missing, self.indptr[-1])]
 
 
-def _starts(nodes: int, source: I32) -> I64:
+def _starts(nodes: int, source: npt.NDArray[np.integer]) -> I64:
     indptr = np.zeros(nodes + 1, np.int64)
     np.cumsum(np.bincount(source, minlength=nodes), out=indptr[1:])
     return indptr
@@ -173,28 +173,27 @@ class FollowGraph:
         if len(self._added) + len(self._removed) > max(_COMPACT_FLOOR, _COMPACT_ABOVE * len(self._source)):
             self._set_base(*self.edges())
 
+    def _delta(self) -> tuple[_Rows, _Rows]:
+        """Return the rows added since the base was built, in both directions."""
+        if self._delta_rows is None:
+            a, b, _ = self._added.items()
+            added = _Rows(self._nodes, a, b)
+            self._delta_rows = (added, added.reversed())
+        return self._delta_rows
+
     def _neighbours(self, agents: npt.NDArray[np.integer], direction: int) -> tuple[I64, I32]:
         base = (self._out, self._in)[direction]
         offsets, positions = csr.take_rows(base.indptr, agents)
         found = base.indices[positions]
-        if not len(self._removed) and not len(self._added):
-            return offsets, found
-        row = np.repeat(np.arange(len(agents)), np.diff(offsets))
         if len(self._removed):
+            row = np.repeat(np.arange(len(agents)), np.diff(offsets))
             pair = (agents[row], found) if direction == 0 else (found, agents[row])
             keep = ~self._removed.contains(*pair)
-            row, found = row[keep], found[keep]
+            found, offsets = found[keep], _starts(len(agents), row[keep])
         if len(self._added):
-            if self._delta_rows is None:
-                a, b, _ = self._added.items()
-                added = _Rows(self._nodes, a, b)
-                self._delta_rows = (added, added.reversed())
-            delta = self._delta_rows[direction]
-            extra_offsets, extra_positions = csr.take_rows(delta.indptr, agents)
-            extra_row = np.repeat(np.arange(len(agents)), np.diff(extra_offsets))
-            row, found = np.r_[row, extra_row], np.r_[found, delta.indices[extra_positions]]
-            order = np.argsort(row.astype(np.int64) << 32 | found.astype(np.int64), kind="stable")
-            row, found = row[order], found[order]
-        offsets = np.zeros(len(agents) + 1, np.int64)
-        np.cumsum(np.bincount(row, minlength=len(agents)), out=offsets[1:])
+            delta = self._delta()[direction]
+            more_offsets, more_positions = csr.take_rows(delta.indptr, agents)
+            both = np.empty(len(found) + len(more_positions), np.int32)
+            csr.merge_rows(offsets, found, more_offsets, delta.indices[more_positions], both)
+            found, offsets = both, offsets + more_offsets
         return offsets, found

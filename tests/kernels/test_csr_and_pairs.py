@@ -38,6 +38,16 @@ def test_in_row(rows: list[list[int]], data: st.DataObject) -> None:
     np.testing.assert_array_equal(out, csr.in_row_numpy(indptr, indices, row, value))
 
 
+@given(st.lists(st.tuples(ROWS, ROWS), min_size=1, max_size=3))
+def test_merge_rows(both: list[tuple[list[list[int]], list[list[int]]]]) -> None:
+    first, second = [a[0] for a, _ in both], [b[0] for _, b in both]
+    a, b = _csr(first), _csr(second)
+    out = np.empty(len(a[1]) + len(b[1]), np.int32)
+    csr.merge_rows(*a, *b, out)
+    np.testing.assert_array_equal(out, csr.merge_rows_numpy(*a, *b))
+    assert out.tolist() == [value for one, other in zip(first, second, strict=True) for value in sorted(one + other)]
+
+
 @given(ROWS)
 def test_transpose(rows: list[list[int]]) -> None:
     indptr, indices = _csr(rows)
