@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
-from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.kernels.threads import in_parts
+from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 
 __all__ = ["CoEngaged"]
 
@@ -55,7 +55,7 @@ class CoEngaged:
         self._engagers = engagers[position < self.neighbours].astype(np.int32)
         self._engager_ptr = np.zeros(len(ids) + 1, np.int64)
         np.cumsum(np.minimum(np.diff(ptr), self.neighbours), out=self._engager_ptr[1:])
-        self._items = (ids.astype(np.int32), frame.author[ids], frame.weight[ids], frame.ties(ids))
+        self._items = (ids.astype(np.int32), frame.author[ids], frame.weight[ids].astype(np.float64), frame.ties(ids))
 
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Count for each agent and select."""

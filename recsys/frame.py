@@ -34,12 +34,10 @@ class PostFrame:
 
     Attributes
     ----------
-    author, root, root_author : ndarray, shape (p,), int32
-    weight : ndarray, shape (p,), float64
+    author, root, step : ndarray, shape (p,), int32
+        Steps never fall: posts stand in the order in which they were made.
+    weight : ndarray, shape (p,), float32
         1, or less for demoted posts.
-    shown : ndarray, shape (p,), bool
-        Whether anybody may be shown this version: neither it nor its root was removed, neither author is banned, and
-        its weight is above 0. (The platform has the last word, see `oasis.recsys.filters.Visible`.)
     """
 
     def __init__(self, world: World, ctx: StepContext) -> None:
@@ -47,20 +45,8 @@ class PostFrame:
         posts = world.posts
         self.author: I32 = posts["author"]
         self.root: I32 = posts["root"]
-        self.root_author: I32 = self.author[self.root]
         self.step: I32 = posts["step"]
-        self.weight: F64 = posts["weight"].astype(np.float64)
-        hidden: Bool = posts["hidden"]
-        self.shown: Bool = ~hidden & ~hidden[self.root] & (self.weight > 0)
-        banned: Bool = world.users["banned"]
-        if banned.any():
-            self.shown &= ~banned[self.author] & ~banned[self.root_author]
-            parent: I32 = posts["parent"]
-            nested = np.flatnonzero((parent >= 0) & (parent != self.root))
-            nested = nested[
-                posts["kind"][parent[nested]] == KIND_QUOTE
-            ]  # a quote of a quote shows that one's author too
-            self.shown[nested] &= ~banned[self.author[parent[nested]]]
+        self.weight: npt.NDArray[np.float32] = posts["weight"]
 
     def __len__(self) -> int:
         return len(self.author)
@@ -70,11 +56,37 @@ class PostFrame:
         keys = self.world.posts["key"][self.root[rows]]
         return self.ctx.draws.bits(_TIES, self.ctx.step, keys)
 
+    def root_author(self, rows: npt.NDArray[np.integer]) -> I32:
+        """Return who wrote the root of each row."""
+        return self.author[self.root[rows]]
+
     def recent(self, steps: int | None) -> I64:
-        """Return the shown posts of the last `steps` steps (None: of all time), by id."""
-        if steps is None:
-            return np.flatnonzero(self.shown)
-        return np.flatnonzero(self.shown & (self.step >= self.ctx.step - steps))
+        """Return the posts of the last `steps` steps (None: of all time) that anybody may be shown, by id.
+
+        Neither it nor its root was removed, no author of either is banned, and its weight is above 0. (The platform
+        has the last word, see `oasis.recsys.filters.Visible`.)
+        """
+        first = 0 if steps is None else int(np.searchsorted(self.step, self.ctx.step - steps))
+        rows = np.arange(first, len(self))
+        hidden: Bool = self.world.posts["hidden"]
+        if hidden[first:].any():
+            rows = rows[~hidden[first:] & ~hidden[self.root[first:]]]
+        if self.weight[first:].min(initial=1.0) <= 0:
+            rows = rows[self.weight[rows] > 0]
+        banned: Bool = self.world.users["banned"]
+        if banned.any():
+            rows = rows[~banned[self.author[rows]] & ~banned[self.root_author(rows)]]
+            rows = rows[~banned[self.author[self._quoted(rows)]]]
+        return rows
+
+    def _quoted(self, rows: I64) -> I64:
+        """Return the quote that each row answers, the row itself where it is none: that one is shown too."""
+        parent: I32 = self.world.posts["parent"][rows]
+        nested = np.flatnonzero((parent >= 0) & (parent != self.root[rows]))
+        nested = nested[self.world.posts["kind"][parent[nested]] == KIND_QUOTE]
+        quoted = rows.copy()
+        quoted[nested] = parent[nested]
+        return quoted
 
     def total(self, column: str, rows: npt.NDArray[np.integer]) -> I64:
         """Return a counter of the rows' roots as users see it: base and counted.
@@ -156,7 +168,7 @@ class AgentFrame:
         in_row(np.arange(len(self) + 1) * width, self.seen.ravel(), row, roots, at)
         keep = (at >= 0) == want_seen
         if frame.ctx.personal:
-            mine, author, root_author = self.ids[row], frame.author[posts], frame.root_author[posts]
+            mine, author, root_author = self.ids[row], frame.author[posts], frame.root_author(posts)
             keep &= (author != mine) & (root_author != mine)
             if len(frame.world.mutes):
                 keep &= ~frame.world.mutes.contains(mine, author) & ~frame.world.mutes.contains(mine, root_author)

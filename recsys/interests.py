@@ -13,6 +13,7 @@ from oasis.interfaces import Source
 from oasis.recsys import scorers
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.recsys.products import pool_products
+from oasis.recsys.scorers import kth_largest
 from oasis.world.interests import interest_vectors
 
 __all__ = ["MAX_DIMENSIONS", "Similar"]
@@ -76,7 +77,7 @@ class Similar:
         self._bound = best[by_bound]
         self._products = pool_products(pool.vectors(distinct[by_bound]))
         self._rows = (
-            rows.astype(np.int32), frame.root[rows], frame.author[rows], frame.root_author[rows], factor[order],
+            rows.astype(np.int32), frame.root[rows], frame.author[rows], frame.root_author(rows), factor[order],
             frame.ties(rows),
         )  # fmt: skip
         self._explored: I32 = np.sort(rows[explored[order]]).astype(np.int32)
@@ -84,24 +85,25 @@ class Similar:
     def _pool(self) -> tuple[I64, F64, npt.NDArray[np.bool_]]:
         """Return (post ids, recency * fame * weight, whether drawn) of the pool."""
         frame = self.frame
-        reach = int(scorers.RECENCY_REACH - scorers.RECENCY_SCALE)
-        rows = frame.recent(reach)
+        rows = frame.recent(int(scorers.RECENCY_REACH - scorers.RECENCY_SCALE))
         users = frame.world.users
         author = frame.author[rows]
         followers = users["followers"][author] + users["base_followers"][author]
-        factor = scorers.recency(frame.ctx.step - frame.step[rows]) * scorers.fame(followers) * frame.weight[rows]
+        ages = np.arange(int(scorers.RECENCY_REACH))
+        recency = scorers.recency(ages)[frame.ctx.step - frame.step[rows]]
+        factor = recency * scorers.fame_of_many(followers) * frame.weight[rows]
         rows, factor = rows[factor > 0], factor[factor > 0]
         explored = np.zeros(len(rows), np.bool_)
         if len(rows) > self.pool_size:
-            ties = frame.ties(rows)
-            cut = np.partition(factor, len(rows) - self.pool_size)[len(rows) - self.pool_size]
+            cut = kth_largest(factor, self.pool_size)
             above, equal = factor > cut, np.flatnonzero(factor == cut)
-            fill = equal[np.lexsort((rows[equal], ties[equal]))][: self.pool_size - int(above.sum())]
+            fill = equal[np.lexsort((rows[equal], frame.ties(rows[equal])))][: self.pool_size - int(above.sum())]
             above[fill] = True
             rest = np.flatnonzero(~above)
-            keys = frame.world.posts["key"][rows[rest]]
-            drawn = frame.ctx.draws.bits("recsys.explore", frame.ctx.step, keys)
-            explored[rest[np.lexsort((rows[rest], drawn))][: self.explore]] = True
+            drawn = frame.ctx.draws.bits("recsys.explore", frame.ctx.step, frame.world.posts["key"][rows[rest]])
+            if len(rest) > self.explore:
+                rest = rest[np.argpartition(drawn, self.explore)[: self.explore]]
+            explored[rest] = True
             chosen = above | explored
             rows, factor, explored = rows[chosen], factor[chosen], explored[chosen]
         return rows, factor, explored

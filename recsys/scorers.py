@@ -12,7 +12,9 @@ __all__ = [
     "demoted",
     "engagement",
     "fame",
+    "fame_of_many",
     "hot",
+    "kth_largest",
     "newest",
     "recency",
 ]
@@ -73,11 +75,32 @@ def fame(followers: Counts) -> F64:
     return np.maximum(1.0, _log(followers.astype(np.float64) + 1.0) / _log(np.array([FAME_BASE]))[0])
 
 
+def fame_of_many(followers: Counts) -> F64:
+    """Return `fame`, computed once for each count that occurs; counts are not negative."""
+    if len(followers) <= followers.max(initial=0):
+        return fame(followers)
+    return fame(np.arange(int(followers.max(initial=0)) + 1))[followers]
+
+
+def kth_largest(values: F64, k: int) -> float:
+    """Return the k-th largest of positive numbers, in one pass and a bit where many are equal.
+
+    Positive floating-point numbers stand in the order of their bits, so a histogram of the leading ones (sign,
+    exponent, 7 of the fraction) says between which values it lies; only those are sorted.
+    """
+    leading = values.view(np.int64) >> 45
+    leading -= leading.min()
+    above = np.cumsum(np.bincount(leading)[::-1])[::-1]  # how many have these leading bits or more
+    bin_ = int(np.flatnonzero(above >= k)[-1])
+    more = int(above[bin_ + 1]) if bin_ + 1 < len(above) else 0
+    return float(np.sort(values[leading == bin_])[::-1][k - more - 1])
+
+
 def newest(age_steps: Counts) -> F64:
     """Return ``-age_steps``."""
     return -age_steps.astype(np.float64)
 
 
-def demoted(scores: F64, weight: F64) -> F64:
+def demoted(scores: F64, weight: npt.NDArray[np.floating]) -> F64:
     """Return scores lowered by a post's weight in (0, 1]: positive ones times it, negative ones divided by it."""
-    return np.where(scores > 0, scores * weight, scores / weight)
+    return np.asarray(np.where(scores > 0, scores * weight, scores / weight))

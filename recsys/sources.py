@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
-from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.kernels.threads import in_parts
+from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 
 __all__ = ["CandidateSource", "Drawn", "Everyone", "Followed", "Scorer"]
 
@@ -121,7 +121,7 @@ class Everyone:
             posts, scores = self.top(length)
             lists, ended = _Lists(len(left), want), np.zeros(len(left), np.bool_)
             part = agents if len(left) == len(agents) else agents.take(left)
-            rows = (posts, frame.root[posts], frame.author[posts], frame.root_author[posts], scores)
+            rows = (posts, frame.root[posts], frame.author[posts], frame.root_author(posts), scores)
 
             def walk(
                 at: slice, rows: tuple[I32, I32, I32, I32, F64] = rows, barred: tuple[Any, ...] = part.barred,
@@ -153,16 +153,17 @@ class Followed:
     def prepare(self, frame: PostFrame) -> None:
         """Score posts and group them by author, best first."""
         rows, scores = self.scorer(frame)
-        order = np.argsort(-scores, kind="stable")
-        rows, scores = rows[order], scores[order]
+        posts = rows.astype(np.int32)
         self._author_ptr = np.zeros(len(frame.world.users) + 1, np.int64)
-        at = np.empty(len(rows), np.int64)
-        rank.group(frame.author[rows], self._author_ptr, at)
-        rows = rows[at]
-        self._rows = (
-            rows.astype(np.int32), frame.root[rows], frame.author[rows], frame.root_author[rows], scores[at],
-            frame.ties(rows),
-        )  # fmt: skip
+        at = np.empty(len(posts), np.int32)
+        rank.group(frame.author[posts], self._author_ptr, at)
+
+        def sort(part: slice) -> None:
+            rank.sort_groups(self._author_ptr, scores, at, part.start, part.stop)
+
+        in_parts(len(self._author_ptr) - 1, sort)
+        posts = posts[at]
+        self._rows = posts, frame.root[posts], frame.root_author(posts), scores[at], frame.ties(posts)
 
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Select among the posts of the authors that each agent follows."""

@@ -18,6 +18,7 @@ from oasis.agents.choice.occasions import Choices
 from oasis.agents.choice.reading import Looked, look_up
 from oasis.agents.choice.shown import Shown, examine, places
 from oasis.interfaces import Answer, Applied, Decisions, Observations, PolicyContext, Question
+from oasis.kernels.threads import aside
 from oasis.plugins import parse_parameters
 from oasis.world.store import Store
 from oasis.world.world import World
@@ -70,6 +71,16 @@ class Choice:
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Choose actions; the same for each agent whatever agents are asked together."""
+        return await aside(lambda: self._decide(observations, ctx))
+
+    async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
+        """Answer from the agents' stance and interests, with noise keyed by agent and question."""
+        return answer(agents, question, ctx)
+
+    def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
+        """Keep nothing."""
+
+    def _decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         model = Model.build(ctx.platform, ctx.allowed, self.parameters)
         agent_ids = observations.agent_ids
         shown = Shown.of(observations)
@@ -78,13 +89,6 @@ class Choice:
         found = None if looked is None else examine(looked.posts, model, ctx, 1)
         choices, rows = _all_choices(agent_ids, examined, found, looked, model, ctx)
         return Decisions(self._assemble(agent_ids, choices, rows, examined, found, looked, model, ctx))
-
-    async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
-        """Answer from the agents' stance and interests, with noise keyed by agent and question."""
-        return answer(agents, question, ctx)
-
-    def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
-        """Keep nothing."""
 
     def _assemble(
         self,

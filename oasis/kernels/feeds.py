@@ -64,7 +64,7 @@ def walk(
 
 @kernel()
 def followed(
-    author_ptr: I64, row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64, row_tie: U64,
+    author_ptr: I64, row_post: I32, row_root: I32, row_root_author: I32, row_score: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
@@ -78,8 +78,11 @@ def followed(
         for f in range(follow_ptr[i], follow_ptr[i + 1]):
             author = follows[f]
             for r in range(author_ptr[author], author_ptr[author + 1]):
-                if count == width and row_score[r] < scores_i[width - 1]:
-                    break
+                if count == width and row_score[r] <= scores_i[width - 1]:
+                    if row_score[r] < scores_i[width - 1]:
+                        break
+                    if row_tie[r] > ties_i[width - 1]:
+                        continue
                 if allowed(author, row_root_author[r], row_root[r], me, mutes, low, high, seen_i, want_seen):
                     count = place(
                         row_post[r], row_root[r], row_score[r], row_tie[r],

@@ -59,7 +59,7 @@ def pack(vectors: I8) -> tuple[I8, I32]:
     return np.ascontiguousarray(packed), starts.reshape(panels, WIDTH)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _multiply(typing: Any, left: Any, row: Any, panels: Any, starts: Any, panel: Any, out: Any) -> Any:
     """Fill ``out[:ROWS, panel * WIDTH:][:, :WIDTH]`` with products of ``left[row:row + ROWS]`` and one panel."""
     signature = types.void(left, types.int64, panels, starts, types.int64, out)

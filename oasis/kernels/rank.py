@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["group", "group_numpy", "log", "log10"]
+__all__ = ["group", "group_numpy", "log", "log10", "sort_groups", "sort_groups_numpy"]
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+
+_FEW = 48  # so many are sorted by insertion
 
 
 @kernel()
@@ -34,7 +36,7 @@ def log10(values: F64, out: F64) -> None:
 
 
 @kernel()
-def group(labels: I32, indptr: I64, out: I64) -> None:
+def group(labels: I32, indptr: I64, out: npt.NDArray[np.integer]) -> None:
     """Fill `out` with the rows of each label, in row order, and `indptr` with their starts (a counting sort).
 
     `indptr` comes with one zero more than there are labels.
@@ -57,3 +59,25 @@ def group_numpy(labels: I32, count: int) -> tuple[I64, I64]:
     indptr = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(labels, minlength=count), out=indptr[1:])
     return indptr, np.argsort(labels, kind="stable")
+
+
+@kernel()
+def sort_groups(indptr: I64, scores: F64, rows: I32, first: int, last: int) -> None:
+    """Sort the rows of the groups from `first` to before `last` by falling score, equal ones by rising row."""
+    for g in range(first, last):
+        start, end = indptr[g], indptr[g + 1]
+        if end - start > _FEW:
+            mine = rows[start:end].copy()
+            rows[start:end] = mine[np.argsort(-scores[mine], kind="mergesort")]
+            continue
+        for i in range(start + 1, end):
+            row, at = rows[i], i
+            while at > start and scores[rows[at - 1]] < scores[row]:
+                rows[at] = rows[at - 1]
+                at -= 1
+            rows[at] = row
+
+
+def sort_groups_numpy(labels: I32, scores: F64) -> I64:
+    """Return the rows as `group` and then `sort_groups` leave them, with NumPy alone."""
+    return np.lexsort((np.arange(len(labels)), -scores, labels))

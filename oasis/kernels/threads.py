@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 from oasis.errors import ScenarioError
 
-__all__ = ["available", "in_parts", "pool"]
+__all__ = ["aside", "available", "each", "in_parts"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _PARTS_PER_THREAD = 4  # rows differ in cost: who is done early takes another part
 _here = threading.local()
@@ -36,8 +41,8 @@ def available() -> int:
 def in_parts(rows: int, work: Callable[[slice], None], rows_worth_a_thread: int = 256) -> None:
     """Call `work` with slices that cover ``range(rows)``, in parallel where there are enough rows.
 
-    `work` must release the interpreter's lock to gain from it, as kernels do. Within `work`, and in what `pool` runs,
-    `in_parts` works on all rows at once: their thread is busy, and so are the others.
+    `work` must release the interpreter's lock to gain from it, as kernels do. Within work that runs in
+    parallel already it works on all rows at once.
     """
     threads = 1 if getattr(_here, "busy", False) else min(available(), rows // rows_worth_a_thread)
     if threads <= 1:
@@ -46,14 +51,30 @@ def in_parts(rows: int, work: Callable[[slice], None], rows_worth_a_thread: int 
     parts = min(threads * _PARTS_PER_THREAD, rows // rows_worth_a_thread)
     bounds = [rows * part // parts for part in range(parts + 1)]
     slices = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    list(pool().map(work, slices))
+    list(_pool().map(work, slices))
+
+
+def each(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """Return ``work(item)`` of each item, in their order; in parallel where there are several."""
+    if len(items) == 1 or available() == 1 or getattr(_here, "busy", False):
+        return [work(item) for item in items]
+    return list(_pool().map(work, items))
+
+
+async def aside(work: Callable[[], R]) -> R:
+    """Return ``work()``, done beside the event loop; it ends before this does, also when this is cancelled."""
+    done = asyncio.get_running_loop().run_in_executor(_pool(), work)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait([done])
+        raise
 
 
 @cache
-def pool() -> ThreadPoolExecutor:
-    """Return the threads that all parallel work shares."""
+def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(available(), "oasis-work", initializer=setattr, initargs=(_here, "busy", True))
 
 
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=pool.cache_clear)
+    os.register_at_fork(after_in_child=_pool.cache_clear)

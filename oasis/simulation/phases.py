@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from oasis.interfaces import (
     Recommender,
     StepContext,
 )
+from oasis.kernels.threads import available, each
 from oasis.simulation.reading import Reader
 from oasis.simulation.recorded import Recorded
 from oasis.world.world import World
@@ -39,12 +40,13 @@ def observe(
     feed_size: int,
     batch_size: int,
 ) -> Observations:
-    """Return what the active agents see, computed `batch_size` agents at a time."""
-    parts = []
-    for start in range(0, max(len(agents), 1), batch_size):
-        batch = agents[start : start + batch_size]
-        feeds = recommender.recommend(world, ctx, batch, feed_size)
-        parts.append(platform.observe(world, batch, feeds, ctx))
+    """Return what the active agents see, computed for at most `batch_size` agents at a time on each thread."""
+
+    def part(rows: npt.NDArray[np.integer]) -> Observations:
+        feeds = recommender.recommend(world, ctx, agents[rows], feed_size)
+        return platform.observe(world, agents[rows], feeds, ctx)
+
+    parts = each(_slices(np.arange(len(agents)), batch_size), part)
     return parts[0] if len(parts) == 1 else _concat(agents, parts)
 
 
@@ -105,9 +107,12 @@ def _check(actions: ActionBatch, agents: I32) -> None:
         raise ValueError("a policy must return adjacent rows for each observed agent, in the order observed")
 
 
-def _slices(agents: npt.NDArray[np.integer], size: int) -> Iterator[npt.NDArray[np.integer]]:
-    for start in range(0, len(agents), size):
-        yield agents[start : start + size]
+def _slices(agents: npt.NDArray[np.integer], size: int) -> list[npt.NDArray[np.integer]]:
+    """Return slices of nearly equal length, at most `size`; where there are several, as many for each thread."""
+    count = -(-len(agents) // size)
+    return (
+        np.array_split(agents, count if count <= 1 else -(-count // available()) * available()) if count else [agents]
+    )
 
 
 def _concat(agents: I32, parts: Sequence[Observations]) -> Observations:

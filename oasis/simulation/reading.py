@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -30,9 +32,14 @@ class Reader:
         self._feed_size = feed_size
         self._shown: list[pa.Table] = []
         self._refreshes: npt.NDArray[np.int16] | None = None  # by agent
+        self._asking = threading.Lock()
 
     def ask(self, requests: ActionBatch) -> Views:
-        """Return one answer per request, in request order."""
+        """Return one answer per request, in request order. Policies may ask from several threads."""
+        with self._asking:
+            return self._answer(requests)
+
+    def _answer(self, requests: ActionBatch) -> Views:
         views = self._platform.read(self._world, requests, self._ctx)
         refresh = requests.action == Action.REFRESH
         if refresh.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +54,7 @@ class EmbeddingPool:
         self._vectors = np.empty((0, embedder.dimensions), np.int8)
         self._norms = np.empty(0, np.float64)
         self._rows = 0
+        self._embedding = threading.Lock()
 
     @property
     def dimensions(self) -> int:
@@ -61,10 +63,13 @@ class EmbeddingPool:
 
     def ensure(self, text_ids: npt.NDArray[np.integer]) -> None:
         """Embed those texts that have no vector yet; -1 is ignored."""
-        missing = self._missing(np.asarray(text_ids))
-        if len(missing):
-            self.insert(missing, self.embedder.embed(self._texts.take(missing)))
-            self.texts_embedded += len(missing)
+        if not len(self._missing(np.asarray(text_ids))):
+            return
+        with self._embedding:
+            missing = self._missing(np.asarray(text_ids))  # another thread may have embedded them meanwhile
+            if len(missing):
+                self.insert(missing, self.embedder.embed(self._texts.take(missing)))
+                self.texts_embedded += len(missing)
 
     def insert(self, text_ids: npt.NDArray[np.integer], vectors: I8) -> None:
         """Store vectors that were computed before (of a population file); ids must be distinct and new."""
@@ -130,11 +135,10 @@ class EmbeddingPool:
         return row_of
 
     def _missing(self, text_ids: npt.NDArray[np.integer]) -> I32:
-        wanted = text_ids[text_ids >= 0]
-        if not len(wanted):
-            return np.empty(0, np.int32)
-        self._row_of = self._sized(int(wanted.max()) + 1)
-        return np.unique(wanted[self._row_of[wanted] < 0]).astype(np.int32)
+        row_of = self._row_of
+        known = text_ids < len(row_of)
+        unknown = np.r_[text_ids[~known], text_ids[known][row_of[text_ids[known]] < 0]]
+        return np.unique(unknown[unknown >= 0]).astype(np.int32)
 
 
 def _take(source: npt.NDArray, rows: I32) -> npt.NDArray:  # type: ignore[type-arg]

@@ -32,6 +32,17 @@ def test_group(labels: list[int]) -> None:
     assert np.array_equal(out, wanted[1])
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_are_sorted_by_score(seed: int) -> None:
+    rows, groups = 40 * seed * seed, 1 + 3 * (seed % 4)  # from none to thousands in a group
+    labels, scores = below("label", groups, rows, seed).astype(np.int32), below("score", 9, rows, seed).astype(float)
+    indptr, out = np.zeros(groups + 1, np.int64), np.empty(rows, np.int32)
+    rank.group(labels, indptr, out)
+    rank.sort_groups(indptr, scores, out, 0, groups // 2)
+    rank.sort_groups(indptr, scores, out, groups // 2, groups)
+    assert np.array_equal(out, rank.sort_groups_numpy(labels, scores))
+
+
 def test_logarithms_are_the_c_librarys() -> None:
     values = Draws(1).uniform("log", 0, np.arange(5000, dtype=np.uint64)) * 1e6
     for kernel, plain in ((rank.log, math.log), (rank.log10, math.log10)):
@@ -90,7 +101,7 @@ def test_lists_are_the_best_distinct_roots(seed: int) -> None:
     counts = np.zeros(1, np.int64)
     author = np.ones(rows, np.int32)
     feeds.followed(
-        np.array([0, 0, rows]), posts, roots, author, author, scores, ties, np.array([0, 1]), np.array([1], np.int32),
+        np.array([0, 0, rows]), posts, roots, author, scores, ties, np.array([0, 1]), np.array([1], np.int32),
         np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False,
         out, got_roots, got_scores, got_ties, counts,
     )  # fmt: skip

@@ -79,3 +79,17 @@ def test_demotion_lowers_every_score() -> None:
 
 def test_engagement() -> None:
     assert scorers.engagement(np.array([1]), np.array([2]), np.array([3])).tolist() == [8.0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_kth_largest_is_that_of_a_sort(seed: int) -> None:
+    drawn = Draws(seed).uniform("values", 0, np.arange(500, dtype=np.uint64))
+    values = np.round(drawn, 1 + seed % 3) + 1e-3 if seed % 2 else drawn * 10.0 ** (seed - 4)
+    for k in (1, 2, 50, 499, 500):
+        assert scorers.kth_largest(values, k) == np.sort(values)[::-1][k - 1]
+
+
+def test_fame_of_many_is_fame() -> None:
+    followers = np.r_[np.arange(50), 3, 3, 999, 1000, np.zeros(2000, np.int64)]
+    assert np.array_equal(scorers.fame_of_many(followers), scorers.fame(followers))
+    assert np.array_equal(scorers.fame_of_many(followers[:3] + 10**6), scorers.fame(followers[:3] + 10**6))
