@@ -1,9 +1,11 @@
 """Platform actions applied per second, observation and reading times, as JSON on stdout.
 
-``python benchmarks/platform_actions.py [--agents 10000] [--rounds 30]``
+``python benchmarks/platform_actions.py [--agents 10000] [--rounds 12] [--batch 50000]``
 
 Actions are those of agents that behave: a third votes, a fifth writes, the rest repost, follow, mute, search or do
-nothing. A round is one action of every agent. Recording is not part of it (see the run's own benchmarks).
+nothing. Applied is: judged, counted, its text stored. Measured are rounds of one action of every agent, rounds of
+`--batch` agents of all (a step of a run), and both with X's default actions only. The tables grow all the while.
+Recording is not part of it (see the run's own benchmarks).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy as np
 
 from oasis.actions import USER_ACTIONS, Action, ActionBatch, Outcome
 from oasis.interfaces import Feeds
+from oasis.kernels.threads import available
 from oasis.platforms.x import X
+from oasis.runs.provenance import code_revision
 from oasis.simulation.commit import commit
 from oasis.testing.invariants import check_invariants
 from oasis.testing.worlds import small_world, step_context
@@ -45,13 +49,14 @@ MIX = {
 }
 
 
-def batch_of(world: World, rng: np.random.Generator) -> ActionBatch:
-    """Return one action per agent on targets that exist, popular ones more often."""
-    n = len(world.users)
-    action = rng.choice(np.array(list(MIX), np.int16), n, p=np.array(list(MIX.values())) / sum(MIX.values()))
+def batch_of(world: World, rng: np.random.Generator, n: int, mix: dict[Action, int]) -> ActionBatch:
+    """Return one action each of `n` agents on targets that exist, popular ones more often."""
+    registered = len(world.users)
+    agents = np.arange(n) if n == registered else np.sort(rng.choice(registered, n, replace=False))
+    action = rng.choice(np.array(list(mix), np.int16), n, p=np.array(list(mix.values())) / sum(mix.values()))
     target = np.full(n, -1, np.int32)
-    batch = ActionBatch.build(np.arange(n), action, content=[f"what I think of number {i} today" for i in range(n)])
-    for kind, length in ((1, len(world.posts)), (2, len(world.comments)), (3, n), (5, len(world.groups))):
+    batch = ActionBatch.build(agents, action, content=[f"what I think of number {i} today" for i in range(n)])
+    for kind, length in ((1, len(world.posts)), (2, len(world.comments)), (3, registered), (5, len(world.groups))):
         rows = np.flatnonzero(batch.target_kind == kind)
         target[rows] = (length * rng.random(len(rows)) ** 2).astype(np.int32)
     batch.target_id = target
@@ -68,30 +73,56 @@ def best_of(times: int, work: Callable[[], object]) -> float:
     return best
 
 
+def apply_rounds(world: World, n: int, mix: dict[Action, int], rounds: int) -> dict[str, object]:
+    """Return how fast rounds of `n` actions were applied, three rounds to warm up not counted."""
+    rng = np.random.default_rng(1)
+    platform = X(tuple(mix))
+    seconds, cpu, outcomes, kinds = [], [], [], []
+    for _ in range(rounds + 3):
+        ctx = step_context(world, platform)
+        batch = batch_of(world, rng, n, mix)
+        start, start_cpu = time.perf_counter(), time.process_time()
+        batch, applied, _ = commit(world, platform, batch, ctx)
+        cpu.append(time.process_time() - start_cpu)
+        seconds.append(time.perf_counter() - start)
+        outcomes.append(applied.outcome)
+        kinds.append(batch.action)
+        world.step += 1
+    accepted = np.concatenate(outcomes) == Outcome.ACCEPTED
+    by_kind = np.bincount(np.concatenate(kinds)[accepted], minlength=max(Action) + 1)
+    steady = seconds[3:]
+    return {
+        "actions_a_round": n,
+        "rounds": rounds,
+        "actions_per_s": n * rounds / sum(steady),
+        "best_actions_per_s": n / min(steady),
+        "median_actions_per_s": n / float(np.median(steady)),
+        "median_round_s": float(np.median(steady)),
+        "actions_per_cpu_s": n * rounds / sum(cpu[3:]),
+        "accepted_share": float(accepted.mean()),
+        "accepted": {Action(code).label: int(by_kind[code]) for code in np.flatnonzero(by_kind)},
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=10_000)
     parser.add_argument("--posts", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=50_000, help="actions of a round in which not all agents act")
     parser.add_argument("--observe-agents", type=int, default=50_000)
     arguments = parser.parse_args()
     rng = np.random.default_rng(1)
-    platform = X(USER_ACTIONS)
     world = small_world(arguments.agents, arguments.posts, 1)
-
-    seconds, accepted = [], 0
-    for _ in range(arguments.rounds + 3):
-        ctx = step_context(world, platform)
-        batch = batch_of(world, rng)
-        start = time.perf_counter()
-        _, applied, _ = commit(world, platform, batch, ctx)
-        seconds.append(time.perf_counter() - start)
-        accepted += int(np.count_nonzero(applied.outcome == Outcome.ACCEPTED))
-        world.step += 1
+    mixes = {"all kinds": MIX, "x defaults": {kind: MIX[kind] for kind in X.default_actions}}
+    sizes = sorted({arguments.agents, min(arguments.batch, arguments.agents)}, reverse=True)
+    applied = [
+        {"actions": name, **apply_rounds(world, n, mix, arguments.rounds)} for name, mix in mixes.items() for n in sizes
+    ]
     check_invariants(world)
-    steady = seconds[3:]
 
+    platform = X(USER_ACTIONS)
     ctx = step_context(world, platform)
     n = min(arguments.observe_agents, 5 * arguments.agents)
     agents = np.sort(rng.integers(0, len(world.users), n)).astype(np.int32)
@@ -105,18 +136,16 @@ def main() -> None:
     result = {
         "benchmark": "platform_actions",
         "agents": arguments.agents,
-        "rounds": arguments.rounds,
-        "actions": arguments.agents * arguments.rounds,
-        "accepted_share": accepted / (arguments.agents * (arguments.rounds + 3)),
-        "actions_per_s": arguments.agents * arguments.rounds / sum(steady),
-        "median_round_s": float(np.median(steady)),
+        "revision": code_revision(),
+        "machine": machine.processor() or machine.machine(),
+        "threads": available(),
+        "python": machine.python_version(),
+        "applied": applied,
         "posts_at_end": len(world.posts),
         "observe_agents": n,
         "observe_rows": 10 * n,
         "observe_s": best_of(3, lambda: platform.observe(world, agents, feeds, ctx)),
         "search_1000_requests_s": best_of(3, lambda: platform.read(world, requests, ctx)),
-        "python": machine.python_version(),
-        "processor": machine.machine(),
     }
     print(json.dumps(result, indent=2))
 

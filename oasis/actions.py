@@ -348,6 +348,14 @@ class ActionBatch:
             columns.append(value.take(pa.array(rows)) if field.name == "content" else value[rows])
         return type(self)(*columns)
 
+    def slice(self, start: int, end: int) -> Self:
+        """Return the rows from `start` to `end` without a copy: what is written to them is written to these."""
+        columns = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            columns.append(value.slice(start, end - start) if field.name == "content" else value[start:end])
+        return type(self)(*columns)
+
     def __len__(self) -> int:
         return len(self.agent_id)
 

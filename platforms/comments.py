@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oasis.actions import Action, Outcome
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import Round, chain, creation_keys
 from oasis.platforms.visibility import comments_visible
 
@@ -33,9 +32,8 @@ def make_comments(round_: Round) -> None:
     posts, comments = round_.world.posts, round_.world.comments
     author, root = round_.agent[rows], round_.root[rows]
     keys = creation_keys(round_, "comments", author)
-    ids = np.arange(len(comments), len(comments) + len(rows), dtype=np.int32)
-    previous = chain(root, ids, posts["last_comment"])
-    comments.append(
+    previous = chain(root, len(comments), posts["last_comment"])
+    round_.created[rows] = comments.append(
         len(rows),
         key=keys,
         post=root,
@@ -45,5 +43,4 @@ def make_comments(round_: Round) -> None:
         text=round_.text[rows],
         previous_on_post=previous,
     )
-    np.add.at(posts["comments"], root, 1)
-    round_.created[rows] = ids
+    kernels.count(posts["comments"], root, 1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oasis.actions import Action, Outcome
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import Round, chain
 
 __all__ = ["judge_groups", "make_groups"]
@@ -19,12 +18,12 @@ def judge_groups(round_: Round) -> None:
     rows = round_.pending(Action.JOIN_GROUP)
     if len(rows):
         new = members.add(round_.target[rows], round_.agent[rows], round_.step)
-        np.add.at(groups["members"], round_.target[rows[new]], 1)
+        kernels.count(groups["members"], round_.target[rows[new]], 1)
         round_.accept(round_.refuse(rows, ~new, Outcome.DUPLICATE))
     rows = round_.pending(Action.LEAVE_GROUP)
     if len(rows):
         gone = members.discard(round_.target[rows], round_.agent[rows])
-        np.add.at(groups["members"], round_.target[rows[gone]], -1)
+        kernels.count(groups["members"], round_.target[rows[gone]], -1)
         round_.accept(round_.refuse(rows, ~gone, Outcome.NOTHING_TO_UNDO))
     round_.accept(round_.pending(Action.CREATE_GROUP))
 
@@ -41,9 +40,8 @@ def make_groups(round_: Round) -> None:
     rows = round_.accepted(Action.SEND_TO_GROUP)
     if len(rows):
         group = round_.target[rows]
-        ids = np.arange(len(world.messages), len(world.messages) + len(rows), dtype=np.int32)
-        previous = chain(group, ids, world.groups["last_message"])
-        world.messages.append(
+        previous = chain(group, len(world.messages), world.groups["last_message"])
+        round_.created[rows] = world.messages.append(
             len(rows),
             group=group,
             author=round_.agent[rows],
@@ -51,4 +49,3 @@ def make_groups(round_: Round) -> None:
             text=round_.text[rows],
             previous_in_group=previous,
         )
-        round_.created[rows] = ids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oasis.actions import Action, Outcome
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import Round, chain, creation_keys
 from oasis.world.schemas import KIND_ORIGINAL, KIND_QUOTE, KIND_REPOST
 
@@ -38,7 +39,7 @@ def make_posts(round_: Round) -> None:
     version = kind != KIND_ORIGINAL
     keys = creation_keys(round_, "posts", author)
     ids = np.arange(len(posts), len(posts) + len(rows), dtype=np.int32)
-    previous = chain(author, ids, users["last_post"])
+    previous = chain(author, len(posts), users["last_post"])
     posts.append(
         len(rows),
         key=keys,
@@ -53,12 +54,12 @@ def make_posts(round_: Round) -> None:
     )
     for column in _INHERITED:
         posts[column][ids[version]] = posts[column][root[version]]
-    np.add.at(users["posts"], author, 1)
+    kernels.count(users["posts"], author, 1)
     for code, counter in ((KIND_REPOST, "reposts"), (KIND_QUOTE, "quotes")):
         here = kind == code
-        np.add.at(posts[counter], root[here], 1)
+        kernels.count(posts[counter], root[here], 1)
         here &= parent != root
-        np.add.at(posts[counter], parent[here], 1)
+        kernels.count(posts[counter], parent[here], 1)
     again = kind == KIND_REPOST
     world.reposts.add(author[again], root[again], ids[again])
     round_.created[rows] = ids

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.interfaces import Applied
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import Round, rank_within
 from oasis.world.text import normalise_one
 from oasis.world.world import World
@@ -27,7 +26,7 @@ def purchase(round_: Round) -> None:
     gone = (stock >= 0) & (products["sold"][wanted] + rank_within(wanted) >= stock)
     rows = round_.refuse(rows, gone, Outcome.SOLD_OUT)
     wanted = round_.target[rows]
-    np.add.at(products["sold"], wanted, 1)
+    kernels.count(products["sold"], wanted, 1)
     round_.created[rows] = round_.world.purchases.append(
         len(rows), agent=round_.agent[rows], product=wanted, step=round_.step
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oasis.actions import Action, Outcome
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import I32, I64, PENDING, Round, rank_within
 from oasis.world.relation import Relation
 from oasis.world.table import Table
@@ -31,22 +32,17 @@ def _vote(round_: Round, actions: tuple[Action, ...], votes: Relation, table: Ta
     rows = round_.pending(*actions)
     if not len(rows):
         return
-    old = votes.values(round_.agent[rows], targets[rows])
-    code = round_.action[rows]
+    code, target = round_.action[rows], targets[rows]
     wanted, undo = _VOTE[code], _UNDO[code]
+    old = votes.vote(round_.agent[rows], target, wanted, undo)
     same = old == wanted
     round_.refuse(rows, same & ~undo, Outcome.DUPLICATE)
     round_.refuse(rows, ~same & undo, Outcome.NOTHING_TO_UNDO)
     done = same == undo
-    rows, old, wanted, undo = rows[done], old[done], wanted[done], undo[done]
-    agent, target = round_.agent[rows], targets[rows]
-    voted = old != 0
-    votes.discard(agent[voted], target[voted])
-    votes.add(agent[~undo], target[~undo], wanted[~undo])
     for side, counter in ((1, "likes"), (-1, "dislikes")):
-        np.add.at(table[counter], target[~undo & (wanted == side)], 1)
-        np.add.at(table[counter], target[old == side], -1)
-    round_.accept(rows)
+        kernels.count(table[counter], target[done & ~undo & (wanted == side)], 1)
+        kernels.count(table[counter], target[done & (old == side)], -1)
+    round_.accept(rows[done])
 
 
 def report(round_: Round, report_hide_threshold: int) -> None:
@@ -65,7 +61,7 @@ def report(round_: Round, report_hide_threshold: int) -> None:
     round_.refuse(rows, again & (round_.outcome[rows] == PENDING), Outcome.DUPLICATE)
     rows = round_.pending(Action.REPORT_POST)
     world.reports.add(round_.agent[rows], round_.root[rows], round_.step)
-    np.add.at(world.posts["reports"], round_.root[rows], 1)
+    kernels.count(world.posts["reports"], round_.root[rows], 1)
     round_.accept(rows)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oasis.actions import Action, Outcome
+from oasis.kernels import rounds as kernels
 from oasis.platforms.round import I64, Round
 
 __all__ = ["follow", "mute"]
@@ -27,8 +26,8 @@ def follow(round_: Round) -> None:
 
 def _count(round_: Round, rows: I64, by: int) -> None:
     users = round_.world.users
-    np.add.at(users["following"], round_.agent[rows], by)
-    np.add.at(users["followers"], round_.target[rows], by)
+    kernels.count(users["following"], round_.agent[rows], by)
+    kernels.count(users["followers"], round_.target[rows], by)
 
 
 def mute(round_: Round) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.interfaces import Applied
+from oasis.kernels import rounds as kernels
 from oasis.randomness import Lane, derive_keys
 from oasis.world.table import Table
 from oasis.world.world import World
@@ -24,7 +25,8 @@ Visible = Callable[[I32, I32], Bool]
 
 PENDING = -1
 """Outcome of a row that nothing has spoken against so far."""
-_CODES = np.arange(max(Action) + 2)
+_KINDS = max(Action) + 1
+_FEW = 16  # rows of the wanted actions are sorted where they are fewer than one in so many, else all are looked at
 
 
 class Round:
@@ -66,33 +68,42 @@ class Round:
         self.text_id, self.content = batch.text_id, batch.content
         self.outcome = np.where(batch.outcome >= 0, batch.outcome, PENDING).astype(np.int16)
         self._open = self.outcome == PENDING
+        self._all_open = bool(self._open.all())
         self.created = np.full(m, -1, np.int32)
         self.root = np.full(m, -1, np.int32)
         self.text = np.full(m, -1, np.int32)
         self.written: tuple[I64, pa.LargeStringArray] | None = None
-        codes = np.clip(self.action, 0, max(Action))
-        self._order = np.argsort(codes, kind="stable")
-        self._starts = np.searchsorted(codes[self._order], _CODES)
+        self._codes = np.clip(self.action, 0, max(Action))
+        self._order, self._starts = np.empty(m, np.int64), np.empty(_KINDS + 1, np.int64)
+        kernels.group(self._codes, self._starts, self._order)
 
     def pending(self, *actions: Action) -> I64:
         """Return the undecided rows of these actions, in row order."""
-        rows = self._rows(actions)
-        return rows[self.outcome[rows] == PENDING]
+        return self._in_state(actions, PENDING)
 
     def accepted(self, *actions: Action) -> I64:
         """Return the rows of these actions that were accepted here, in row order."""
-        rows = self._rows(actions)
-        return rows[(self.outcome[rows] == Outcome.ACCEPTED) & self._open[rows]]
+        rows = self._in_state(actions, Outcome.ACCEPTED)
+        return rows if self._all_open else rows[self._open[rows]]
 
-    def _rows(self, actions: tuple[Action, ...]) -> I64:
+    def _in_state(self, actions: tuple[Action, ...], state: int) -> I64:
         parts = [self._order[self._starts[a] : self._starts[a + 1]] for a in actions]
         parts = [part for part in parts if len(part)]
         if not parts:
             return np.empty(0, np.int64)
-        return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+        if len(parts) > 1 and _FEW * sum(map(len, parts)) >= len(self._codes):
+            wanted = np.zeros(_KINDS, np.bool_)
+            wanted[list(actions)] = True
+            found = np.empty(len(self._codes) + 1, np.int64)
+            return found[: kernels.select(self._codes, wanted, self.outcome, int(state), found)]
+        rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+        there = self.outcome[rows] == state
+        return rows if there.all() else rows[there]
 
     def refuse(self, rows: I64, wrong: Bool, outcome: Outcome) -> I64:
         """Give `outcome` to the rows that are wrong; return the others."""
+        if not wrong.any():
+            return rows
         self.outcome[rows[wrong]] = outcome
         return rows[~wrong]
 
@@ -138,23 +149,20 @@ def _runs(ordered: npt.NDArray[np.integer]) -> I64:
     return position - np.maximum.accumulate(np.where(first, position, 0))
 
 
-def chain(owners: I32, ids: I32, heads: I32) -> I32:
+def chain(owners: I32, first: int, heads: I32) -> I32:
     """Push rows to linked lists: return the predecessor of each row and move the heads, in place.
 
     Parameters
     ----------
     owners : ndarray, shape (n,)
         The list that each row goes to; may repeat.
-    ids : ndarray, shape (n,)
-        Ids of the rows, ascending.
+    first : int
+        Id of the first row; those of the others follow.
     heads : ndarray
         Head of each list, -1 for an empty one.
     """
-    order = np.argsort(owners, kind="stable")
-    same = _runs(owners[order]) > 0
-    previous = np.empty(len(ids), np.int32)
-    previous[order] = np.where(same, np.roll(ids[order], 1), heads[owners[order]])
-    heads[owners] = ids  # the last assignment wins, and ids ascend within an owner
+    previous = np.empty(len(owners), np.int32)
+    kernels.push(owners, first, heads, previous)
     return previous
 
 
@@ -171,7 +179,7 @@ def creation_keys(round_: Round, table: str, authors: I32) -> npt.NDArray[np.uin
         made = world[table]["author"][round_.lengths[table] :]  # type: ignore[index]
     else:
         made = np.concatenate([t["author"][t["step"] == round_.step] for t in (world.posts, world.comments)])
-    index = rank_within(authors)
+    index = np.zeros(len(authors), np.int64) if round_.lane == Lane.AGENT else rank_within(authors)
     if len(made):
         before = np.sort(made)
         index += np.searchsorted(before, authors, "right") - np.searchsorted(before, authors, "left")

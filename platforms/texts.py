@@ -8,19 +8,30 @@ import pyarrow.compute as pc
 
 from oasis.actions import TEXT_ACTIONS, Action, Outcome
 from oasis.platforms.round import I32, Bool, Round
-from oasis.world.text import normalise
+from oasis.world.text import normalise, text_bytes
 from oasis.world.world import World
 
 __all__ = ["SharedTexts", "is_blank", "judge_texts", "store_texts"]
 
+_SPACE, _DELETE = 0x20, 0x7F  # what is between them is ASCII and no white space
 _TEXT = tuple(sorted(TEXT_ACTIONS))
-_STORED = tuple(a for a in _TEXT if a not in (Action.SEARCH_POSTS, Action.SEARCH_USER))
+_STORED = np.zeros(max(Action) + 1, np.bool_)
+_STORED[[a for a in _TEXT if a not in (Action.SEARCH_POSTS, Action.SEARCH_USER)]] = True
 
 
 def is_blank(texts: pa.LargeStringArray) -> Bool:
     """Return whether each text is null or nothing but white space."""
-    length = pc.utf8_length(pc.utf8_trim_whitespace(texts)).fill_null(0)
-    return np.asarray(length.to_numpy(zero_copy_only=False) == 0)
+    offsets, data = text_bytes(texts)
+    plain = offsets[1:] > offsets[:-1]
+    plain[plain] = (data[offsets[:-1][plain]] > _SPACE) & (data[offsets[:-1][plain]] < _DELETE)
+    if texts.null_count:
+        plain &= texts.is_valid().to_numpy(zero_copy_only=False)
+    blank = ~plain
+    doubtful = np.flatnonzero(blank)  # does not begin with a letter, digit or mark of ASCII
+    if len(doubtful):
+        length = pc.utf8_length(pc.utf8_trim_whitespace(texts.take(pa.array(doubtful)))).fill_null(0)
+        blank[doubtful] = length.to_numpy(zero_copy_only=False) == 0
+    return blank
 
 
 class SharedTexts:
@@ -62,8 +73,9 @@ def judge_texts(round_: Round) -> None:
         rows = rows[~reused]
     texts = normalise(round_.content.take(pa.array(rows)))
     blank = is_blank(texts)
-    round_.written = (rows[~blank], texts.filter(pa.array(~blank)))
-    round_.refuse(rows, blank, Outcome.EMPTY_CONTENT)
+    if blank.any():
+        texts = texts.filter(pa.array(~blank))
+    round_.written = (round_.refuse(rows, blank, Outcome.EMPTY_CONTENT), texts)
 
 
 def store_texts(round_: Round) -> None:
@@ -71,5 +83,7 @@ def store_texts(round_: Round) -> None:
     if round_.written is None:
         return
     rows, texts = round_.written
-    kept = (round_.outcome[rows] == Outcome.ACCEPTED) & np.isin(round_.action[rows], _STORED)
-    round_.text[rows[kept]] = round_.world.texts.append(texts.filter(pa.array(kept)))
+    kept = (round_.outcome[rows] == Outcome.ACCEPTED) & _STORED[round_.action[rows]]
+    if not kept.all():
+        rows, texts = rows[kept], texts.filter(pa.array(kept))
+    round_.text[rows] = round_.world.texts.append(texts)

@@ -7,12 +7,13 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["EMPTY", "TOMBSTONE", "add", "discard", "find"]
+__all__ = ["EMPTY", "TOMBSTONE", "add", "discard", "find", "holds", "vote"]
 
 EMPTY = -1
 TOMBSTONE = -2
 
 I64 = npt.NDArray[np.int64]
+I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
@@ -21,6 +22,18 @@ Bool = npt.NDArray[np.bool_]
 def _home(key: int, mask: int) -> int:
     h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing, 2^64 / phi
     return int(np.int64(h >> np.uint64(20)) & mask)
+
+
+@kernel()
+def holds(slots: I64, a: int, b: int) -> bool:
+    """Return whether the pair ``(a, b)``, packed as ``a * 2^32 + b``, is in the set; for use in other kernels."""
+    key, mask = int(a) << 32 | int(b), len(slots) - 1
+    at = _home(key, mask)
+    while slots[at] != -1:
+        if slots[at] == key:
+            return True
+        at = (at + 1) & mask
+    return False
 
 
 @kernel()
@@ -76,3 +89,48 @@ def discard(slots: I64, keys: I64, gone: Bool) -> None:
                 gone[i] = True
                 break
             at = (at + 1) & mask
+
+
+@kernel()
+def vote(slots: I64, values: I32, keys: I64, wanted: I8, undo: Bool, old: I32) -> tuple[int, int]:
+    """Set votes and take them back; fill `old` with what each key's value was, 0 for none.
+
+    Nothing changes where the vote to be set is there already, or the one to be taken back is not.
+
+    Parameters
+    ----------
+    keys : shape (n,)
+        Distinct.
+    wanted : shape (n,)
+        The vote that is set, or taken back where `undo`; not 0.
+
+    Returns
+    -------
+    taken, more
+        How many never-used slots were taken, and how many keys there are more than before.
+    """
+    mask = len(slots) - 1
+    taken, more = 0, 0
+    for i in range(len(keys)):
+        at = _home(keys[i], mask)
+        grave = -1
+        while slots[at] != -1 and slots[at] != keys[i]:
+            if slots[at] == -2 and grave < 0:
+                grave = at
+            at = (at + 1) & mask
+        old[i] = values[at] if slots[at] == keys[i] else 0
+        if undo[i]:
+            if old[i] == wanted[i]:
+                slots[at] = -2
+                more -= 1
+        elif old[i] == 0:
+            if grave >= 0:
+                at = grave
+            else:
+                taken += 1
+            slots[at] = keys[i]
+            values[at] = wanted[i]
+            more += 1
+        else:
+            values[at] = wanted[i]
+    return taken, more

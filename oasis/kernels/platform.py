@@ -1,4 +1,4 @@
-"""What an observation needs of each shown post: was its root seen before, and is it the best version in its feed."""
+"""What is asked of each shown post: may the agent see it, did it see the root before, is it its feed's best version."""
 
 from __future__ import annotations
 
@@ -6,13 +6,90 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
+from oasis.kernels.pairs import holds
 
-__all__ = ["best_version", "best_version_numpy", "seen_before", "seen_before_numpy"]
+__all__ = ["best_version", "best_version_numpy", "seen_before", "seen_before_numpy", "visible", "visible_numpy"]
 
+I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
+
+
+@kernel()
+def visible(
+    agents: I32,
+    posts: I32,
+    author: I32,
+    root: I32,
+    parent: I32,
+    kind: I8,
+    hidden: Bool,
+    reports: I32,
+    banned: Bool,
+    muted: I64,
+    quote: int,
+    most_reports: int,
+    out: Bool,
+) -> None:
+    """Fill `out` with whether each agent may see each post; the rule is that of `posts_visible` on platforms.
+
+    Parameters
+    ----------
+    agents, posts : shape (m,)
+    author, root, parent, kind, hidden, reports
+        Columns of posts.
+    banned
+        Column of users.
+    muted
+        Slots of the set of (agent, muted user).
+    quote
+        The kind of posts that show their parent too.
+    most_reports
+        Above it, an original is hidden.
+    """
+    for i in range(len(posts)):
+        post = posts[i]
+        first = root[post]
+        shown, original = author[post], author[first]
+        if hidden[post] | hidden[first] | banned[shown] | banned[original] | (reports[first] > most_reports):
+            out[i] = False
+            continue
+        out[i] = not holds(muted, agents[i], shown)
+        if original != shown and holds(muted, agents[i], original):
+            out[i] = False
+        middle = parent[post]
+        if middle < 0 or middle == first or kind[middle] != quote:
+            continue
+        if banned[author[middle]] or holds(muted, agents[i], author[middle]):
+            out[i] = False
+
+
+def visible_numpy(
+    agents: I32,
+    posts: I32,
+    author: I32,
+    root: I32,
+    parent: I32,
+    kind: I8,
+    hidden: Bool,
+    reports: I32,
+    banned: Bool,
+    muted: I64,
+    quote: int,
+    most_reports: int,
+) -> Bool:
+    """Return what `visible` fills in, with NumPy alone; `muted` holds packed pairs, in any order."""
+    first, middle = root[posts], parent[posts]
+    shown_with = [author[posts], author[first], author[first]]
+    nested = (middle >= 0) & (middle != first)
+    nested[nested] = kind[middle[nested]] == quote
+    shown_with[2] = np.where(nested, author[middle], author[first])
+    seen = ~hidden[posts] & ~hidden[first] & (reports[first] <= most_reports)
+    for user in shown_with:
+        seen &= ~banned[user] & ~np.isin(agents.astype(np.int64) << 32 | user, muted)
+    return np.asarray(seen)
 
 
 @kernel()

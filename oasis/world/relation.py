@@ -7,12 +7,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from oasis.kernels import pairs
+from oasis.kernels.threads import in_parts
 
 __all__ = ["Relation"]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
+
+_LOOKED_UP = 10_000  # pairs worth a thread: 0.2 ms
 
 
 class Relation:
@@ -33,6 +36,11 @@ class Relation:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def slots(self) -> I64:
+        """The hash set, for kernels (`oasis.kernels.pairs.holds`); not to be changed."""
+        return self._slots
 
     @staticmethod
     def key(a: npt.ArrayLike, b: npt.ArrayLike) -> I64:
@@ -66,6 +74,22 @@ class Relation:
         self._count -= int(gone.sum())
         return gone
 
+    def vote(self, a: npt.ArrayLike, b: npt.ArrayLike, wanted: npt.NDArray[np.int8], undo: Bool) -> I32:
+        """Set values of -1 and 1, or take them back; see `oasis.kernels.pairs.vote`. Pairs must be distinct.
+
+        Returns
+        -------
+        old : ndarray, int32
+            The value of each pair before, 0 for none.
+        """
+        keys = self.key(a, b)
+        self._reserve(len(keys))
+        old = np.empty(len(keys), np.int32)
+        taken, more = pairs.vote(self._slots, self._values, keys, wanted, undo, old)
+        self._used += taken
+        self._count += more
+        return old
+
     def items(self) -> tuple[I32, I32, I32]:
         """Return (a, b, value) sorted by (a, b)."""
         live = np.flatnonzero(self._slots >= 0)
@@ -86,7 +110,7 @@ class Relation:
 
     def _find(self, keys: I64) -> I64:
         out = np.empty(len(keys), np.int64)
-        pairs.find(self._slots, keys, out)
+        in_parts(len(keys), lambda part: pairs.find(self._slots, keys[part], out[part]), _LOOKED_UP)
         return out
 
     def _reserve(self, extra: int) -> None:

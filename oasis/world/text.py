@@ -10,20 +10,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MAX_CHARACTERS", "TextPool", "normalise", "normalise_one"]
+from oasis.kernels import characters
+from oasis.kernels.characters import DROPPED
+
+__all__ = ["MAX_CHARACTERS", "TextPool", "normalise", "normalise_one", "text_bytes"]
 
 MAX_CHARACTERS = 10_000
 """Longer texts are cut: Reddit's limit for a comment, far above X's 280."""
 
-# C0 and C1 controls except tab and newline, the bidirectional controls (U+061C, U+200E-F, U+202A-E,
-# U+2066-9), the line and paragraph separators, the byte order mark and U+FFFC.
-_DROPPED = "\\x00-\\x08\\x0B-\\x1F\\x7F-\\x9F\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffc"
-_PATTERN = f"[{_DROPPED}]"
 _RE2_PATTERN = (
     r"[\x00-\x08\x0B-\x1F\x7F\x{80}-\x{9F}\x{061C}\x{200E}\x{200F}"
     r"\x{2028}-\x{202E}\x{2066}-\x{2069}\x{FEFF}\x{FFFC}]"
 )
-_COMPILED = re.compile(_PATTERN)
+_COMPILED = re.compile(f"[{DROPPED}]")
 
 
 def normalise(texts: pa.LargeStringArray, max_characters: int = MAX_CHARACTERS) -> pa.LargeStringArray:
@@ -33,11 +32,29 @@ def normalise(texts: pa.LargeStringArray, max_characters: int = MAX_CHARACTERS) 
     U+FEFF and U+FFFC are removed; lone surrogates have become "?" when the text became Arrow.
     """
     texts = texts.cast(pa.large_string())
-    if pc.any(pc.match_substring_regex(texts, _RE2_PATTERN)).as_py():
+    offsets, data = text_bytes(texts)
+    if characters.any_dropped(data):
         texts = pc.replace_substring_regex(texts, _RE2_PATTERN, "")
-    if (pc.max(pc.utf8_length(texts)).as_py() or 0) > max_characters:
+    if int(np.diff(offsets).max(initial=0)) > max_characters:  # bytes, of which a character has one or more
         texts = pc.utf8_slice_codeunits(texts, 0, max_characters)
     return texts
+
+
+def text_bytes(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Return where each text begins and ends in the bytes of all of them, and these bytes, without a copy.
+
+    Returns
+    -------
+    offsets : ndarray, shape (len(texts) + 1,)
+        Into `data`, from 0. What a null covers means nothing.
+    data : ndarray, uint8
+    """
+    _, places, values = texts.buffers()
+    if not len(texts) or values is None:
+        return np.zeros(len(texts) + 1, np.int64), np.empty(0, np.uint8)
+    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(values, np.uint8)[offsets[0] : offsets[-1]]
+    return (offsets - offsets[0] if offsets[0] else offsets), data
 
 
 def normalise_one(text: str, max_characters: int = MAX_CHARACTERS) -> str:
