@@ -162,8 +162,15 @@ class Followed:
             rank.sort_groups(self._author_ptr, scores, at, part.start, part.stop)
 
         in_parts(len(self._author_ptr) - 1, sort)
-        posts = posts[at]
-        self._rows = posts, frame.root[posts], frame.root_author(posts), scores[at], frame.ties(posts)
+        packed, ties = np.empty((len(posts), 4), np.int64), frame.ties(rows)
+        self._rows = packed, packed.view(np.float64)
+
+        def pack(part: slice) -> None:
+            feeds.pack_rows(
+                at, posts, frame.root, frame.author, scores, ties, *self._rows, part.start, part.stop
+            )  # fmt: skip
+
+        in_parts(len(posts), pack)
 
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Select among the posts of the authors that each agent follows."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from oasis.kernels.compiled import kernel
 from oasis.kernels.lists import allowed, place
 
-__all__ = ["co_engaged", "followed", "merge", "walk"]
+__all__ = ["co_engaged", "followed", "merge", "pack_rows", "walk"]
 
 Bool = npt.NDArray[np.bool_]
 F64 = npt.NDArray[np.float64]
@@ -63,13 +63,30 @@ def walk(
 
 
 @kernel()
+def pack_rows(
+    order: I32, row_post: I32, post_root: I32, post_author: I32, row_score: F64, row_tie: U64,
+    out: I64, out_score: F64, first: int, last: int,
+) -> None:  # fmt: skip
+    """Fill ``out[first:last]`` (r, 4) with what `followed` looks at of each row, 32 bytes that lie together.
+
+    The score (of `out_score`, the same memory as float64), the tie draw, post and root, and the root's author.
+    """
+    for i in range(first, last):
+        row = order[i]
+        root = np.int64(post_root[row_post[row]])
+        out_score[i, 0] = row_score[row]
+        out[i, 1] = np.int64(row_tie[row])
+        out[i, 2] = root << 32 | np.int64(row_post[row])
+        out[i, 3] = post_author[root]
+
+
+@kernel()
 def followed(
-    author_ptr: I64, row_post: I32, row_root: I32, row_root_author: I32, row_score: F64, row_tie: U64,
-    follow_ptr: I64, follows: I32,
+    author_ptr: I64, rows: I64, row_score: F64, follow_ptr: I64, follows: I32,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
-    """Fill each list with the best rows of followed authors; an author's rows stand by falling score."""
+    """Fill each list with the best rows of followed authors; an author's rows (`pack_rows`) stand by falling score."""
     width = posts.shape[1]
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
@@ -78,14 +95,16 @@ def followed(
         for f in range(follow_ptr[i], follow_ptr[i + 1]):
             author = follows[f]
             for r in range(author_ptr[author], author_ptr[author + 1]):
-                if count == width and row_score[r] <= scores_i[width - 1]:
-                    if row_score[r] < scores_i[width - 1]:
+                score, tie = row_score[r, 0], np.uint64(rows[r, 1])
+                if count == width and score <= scores_i[width - 1]:
+                    if score < scores_i[width - 1]:
                         break
-                    if row_tie[r] > ties_i[width - 1]:
+                    if tie > ties_i[width - 1]:
                         continue
-                if allowed(author, row_root_author[r], row_root[r], me, mutes, low, high, seen_i, want_seen):
+                root, root_author = rows[r, 2] >> 32, rows[r, 3]
+                if allowed(author, root_author, root, me, mutes, low, high, seen_i, want_seen):
                     count = place(
-                        row_post[r], row_root[r], row_score[r], row_tie[r],
+                        np.int32(rows[r, 2] & 0x7FFFFFFF), np.int32(root), score, tie,
                         count, posts_i, roots_i, scores_i, ties_i,
                     )  # fmt: skip
         counts[i] = count

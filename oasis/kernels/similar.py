@@ -22,9 +22,29 @@ I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
-_BLOCK = 64  # columns looked at together: wide enough for SIMD, narrow enough to skip often
-_SAFELY = 1.0 - 2.0**-20  # a product that is let through falsely is looked at again, exactly
-_AGENTS = 48  # whose products are held at a time: 2 MB with 10,000 texts
+_BLOCK = 64  # texts looked at together: wide enough for SIMD, narrow enough to skip often
+_SPARE = 2  # so many times as many texts as places: some may not be shown
+_AGENTS = 24  # whose products are held at a time: 2 MB with 10,000 texts
+
+
+@kernel()
+def _likely(dots: npt.NDArray[np.number], bound: F64, most: npt.NDArray[np.number], reach: F64, width: int) -> float:
+    """Return a score that about `width` texts of an agent reach; 0 where there are few texts.
+
+    A block's largest product times its smallest bound is reached in that block: of these the `width`-th largest.
+    Fills ``most`` with the largest product of each block.
+    """
+    blocks = len(most)
+    for b in range(blocks):
+        block = dots[b * _BLOCK : min((b + 1) * _BLOCK, len(bound))]
+        largest = block[0]
+        for t in range(len(block)):  # no branch: this loop becomes SIMD
+            largest = max(largest, block[t])
+        most[b] = largest
+        reach[b] = largest * bound[min((b + 1) * _BLOCK, len(bound)) - 1]
+    if blocks < 2 * width:
+        return 0.0
+    return np.partition(reach, blocks - width)[blocks - width]
 
 
 @kernel()
@@ -42,54 +62,58 @@ def similar(
     ``text_ptr[t + 1]``, those of a root together (``root_end[r]`` is the end of its rows), roots by their falling
     largest factor, the rows of a root by falling factor; ``bound[t]`` is the largest of all. Texts stand by falling
     bound.
+
+    Of each agent the texts above a likely score are looked at; if they do not fill its list, all are.
     """
-    width = posts.shape[1]
-    texts = len(bound)
+    width, texts = posts.shape[1], len(bound)
+    blocks = (texts + _BLOCK - 1) // _BLOCK
+    most, reach = np.empty(blocks, dots.dtype), np.empty(blocks)
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
         me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
-        count = 0
-        threshold = 5e-324  # the smallest positive number: scores of zero leave
-        for start in range(0, texts, _BLOCK):
-            end = min(start + _BLOCK, texts)
-            if bound[start] <= 0.0:
-                break
-            block = dots[i, start:end]
-            least = dots.dtype.type(max(1.0, threshold / bound[start] * _SAFELY))
-            hits = np.int64(0)
-            for t in range(len(block)):  # no branch: this loop becomes SIMD
-                hits += np.int64(block[t] >= least)
-            if hits == 0:
-                continue
-            for t in range(start, end):
-                dot = np.float64(dots[i, t])
-                if dot * bound[t] < threshold:
+        begin = _likely(dots[i], bound, most, reach, _SPARE * width)
+        if want_seen:
+            begin = 0.0
+        while True:
+            threshold = max(begin, 5e-324)  # the smallest positive number: scores of zero leave
+            count = 0
+            for b in range(blocks):
+                start, end = b * _BLOCK, min((b + 1) * _BLOCK, texts)
+                if most[b] * bound[start] < threshold:
                     continue
-                r = text_ptr[t]
-                while r < text_ptr[t + 1]:
-                    first, r = r, root_end[r]
-                    best, root, root_author = dot * row_factor[first], row_root[first], row_root_author[first]
-                    if best < threshold:
-                        break
-                    if count == width and best == threshold and row_tie[first] > ties_i[width - 1]:
+                for t in range(start, end):
+                    dot = np.float64(dots[i, t])
+                    if dot * bound[t] < threshold:
                         continue
-                    if not allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen):
-                        continue
-                    chosen = 0.0
-                    for v in range(first, r):  # the best version by an author who is neither followed nor barred
-                        score, author = dot * row_factor[v], row_author[v]
-                        if score < max(threshold, chosen):
+                    r = text_ptr[t]
+                    while r < text_ptr[t + 1]:
+                        first, r = r, root_end[r]
+                        best, root, root_author = dot * row_factor[first], row_root[first], row_root_author[first]
+                        if best < threshold:
                             break
-                        if author == me or holds(mutes, low, high, author):
+                        if count == width and best == threshold and row_tie[first] > ties_i[width - 1]:
                             continue
-                        if holds(follows, follow_ptr[i], follow_ptr[i + 1], author):
+                        if not allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen):
                             continue
-                        chosen = score
-                        count = place(
-                            row_post[v], root, score, row_tie[v], count, posts_i, roots_i, scores_i, ties_i
-                        )  # fmt: skip
-                    if count == width:
-                        threshold = scores_i[width - 1]
+                        chosen = 0.0
+                        for v in range(first, r):  # the best version by an author who is neither followed nor barred
+                            score, author = dot * row_factor[v], row_author[v]
+                            if score < max(threshold, chosen):
+                                break
+                            if author == me or holds(mutes, low, high, author):
+                                continue
+                            if holds(follows, follow_ptr[i], follow_ptr[i + 1], author):
+                                continue
+                            chosen = score
+                            count = place(
+                                row_post[v], root, score, row_tie[v], count, posts_i, roots_i, scores_i, ties_i
+                            )  # fmt: skip
+                        if count == width:
+                            threshold = scores_i[width - 1]
+            if count == width or begin <= 0.0:
+                break
+            posts_i[:], roots_i[:] = -1, -1
+            begin = 0.0
         counts[i] = count
 
 
