@@ -29,7 +29,7 @@ def population() -> None:
 @click.option("--agents", type=click.IntRange(1), required=True, help="How many agents.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter, e.g. homophily=0.8.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter, e.g. reciprocity=0.5.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
@@ -71,7 +71,7 @@ def import_(
 @click.option("--source", type=click.Choice(_FILES), help="Format [default: by the file's name].")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def describe_(path: Path, source: str | None, as_json: bool) -> None:
-    """Say what a population is like: size, degrees, reciprocity, homophily, activity, what was refused."""
+    """Say what a population is like: size, degrees, reciprocity, assortativity, activity, what was refused."""
     by_name = {".csv": "x-csv", ".json": "reddit-json"}.get(path.suffix.lower(), "parquet")
     _show(load_population(source or by_name, path), as_json)
 
@@ -79,7 +79,7 @@ def describe_(path: Path, source: str | None, as_json: bool) -> None:
 def _setting(setting: str) -> tuple[str, Any]:
     key, equals, text = setting.partition("=")
     if not equals:
-        raise ScenarioError(f"--set {setting}: must be KEY=VALUE, e.g. --set homophily=0.8")
+        raise ScenarioError(f"--set {setting}: must be KEY=VALUE, e.g. --set reciprocity=0.5")
     try:
         return key.strip(), json.loads(text)
     except ValueError:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["bits", "bits_numpy", "gumbels", "gumbels_numpy", "philox4x32", "uniforms", "uniforms_numpy"]
+__all__ = ["bits", "bits_numpy", "block", "gumbels", "gumbels_numpy", "philox4x32", "uniforms", "uniforms_numpy"]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
@@ -38,7 +38,8 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
 
 
 @kernel(inline=True)
-def _block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
+def block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
+    """Return the first 64 bits of one block, for kernels that draw as they go."""
     mask = np.uint64(0xFFFFFFFF)
     shift = np.uint64(32)
     m0, m1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -56,21 +57,21 @@ def _block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
 def bits(key: np.uint64, agents: U64, items: U64, out: U64) -> None:
     """Fill `out` with 64 random bits for each (agent key, item key)."""
     for i in range(len(out)):
-        out[i] = _block(agents[i], items[i], key)
+        out[i] = block(agents[i], items[i], key)
 
 
 @kernel()
 def uniforms(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
     """Fill `out` with uniforms in the open interval (0, 1), on the centres of 2^52 equal cells."""
     for i in range(len(out)):
-        out[i] = (np.float64(_block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
+        out[i] = (np.float64(block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
 
 
 @kernel()
 def gumbels(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
     """Fill `out` with standard Gumbel draws, -log(-log(u))."""
     for i in range(len(out)):
-        u = (np.float64(_block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
+        u = (np.float64(block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
         out[i] = -math.log(-math.log(u))
 
 

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
+from oasis.kernels.philox import block, gumbels_numpy
 
 __all__ = [
+    "best_items",
+    "best_items_numpy",
     "day_rhythm",
     "day_rhythm_numpy",
     "exp",
@@ -28,9 +31,9 @@ __all__ = [
 ]
 
 F64 = npt.NDArray[np.float64]
+I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
-
-_HOUR = 2.0 * math.pi / 24.0
+U64 = npt.NDArray[np.uint64]
 
 
 @kernel()
@@ -58,16 +61,59 @@ def exp_numpy(values: F64) -> F64:
 
 
 @kernel()
-def day_rhythm(level: F64, peak: F64, depth: float, out: F64) -> None:
-    """Fill `out`, shape (n, 24), with ``level * (1 + depth * cos(2 pi (hour - peak) / 24))``."""
+def day_rhythm(level: F64, shift: F64, shape: F64, depth: float, out: F64) -> None:
+    """Fill `out`, shape (n, 24), with ``level * (1 - depth * (1 - s))``, s being `shape` at ``hour + shift``.
+
+    Parameters
+    ----------
+    shape : shape (24,), in [0, 1]
+        At whole hours; linear between them, and around midnight.
+    """
     for i in range(len(level)):
+        whole = math.floor(shift[i])
+        part = shift[i] - whole
         for hour in range(24):
-            out[i, hour] = level[i] * (1.0 + depth * math.cos((hour - peak[i]) * _HOUR))
+            at = int(hour + whole) % 24
+            s = shape[at] * (1.0 - part) + shape[(at + 1) % 24] * part
+            out[i, hour] = level[i] * (1.0 - depth * (1.0 - s))
 
 
-def day_rhythm_numpy(level: F64, peak: F64, depth: float) -> F64:
+def day_rhythm_numpy(level: F64, shift: F64, shape: F64, depth: float) -> F64:
     """Return what `day_rhythm` fills in, with NumPy alone."""
-    return np.asarray(level[:, None] * (1.0 + depth * np.cos((np.arange(24) - peak[:, None]) * _HOUR)))
+    s = np.interp(np.arange(24) + shift[:, None], np.arange(24), shape, period=24)
+    return np.asarray(level[:, None] * (1.0 - depth * (1.0 - s)))
+
+
+@kernel()
+def best_items(begin: int, end: int, key: np.uint64, keys: U64, weight: F64, out: I16) -> None:
+    """Fill rows `begin` to `end` of `out`, shape (n, k), with the items of the largest ``weight + Gumbel draw``.
+
+    So they are drawn one after the other, each with probability in proportion to ``exp(weight)`` among those left
+    (the Gumbel-top-k trick: Vieira 2014; Kool et al. 2019). A tie goes to the lower item.
+    """
+    k = out.shape[1]
+    best = np.empty(k)
+    for i in range(begin, end):
+        best[:] = -np.inf
+        for item in range(len(weight)):
+            u = (np.float64(block(keys[i], np.uint64(item), key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
+            value = weight[item] - math.log(-math.log(u))
+            at = k
+            while at > 0 and value > best[at - 1]:
+                at -= 1
+            if at < k:
+                for x in range(k - 1, at, -1):
+                    best[x] = best[x - 1]
+                    out[i, x] = out[i, x - 1]
+                best[at] = value
+                out[i, at] = item
+
+
+def best_items_numpy(key: int, keys: U64, weight: F64, k: int) -> I16:
+    """Return what `best_items` fills in, with NumPy alone."""
+    items = np.tile(np.arange(len(weight), dtype=np.uint64), len(keys))
+    value = gumbels_numpy(key, np.repeat(keys, len(weight)), items).reshape(len(keys), -1) + weight
+    return np.argsort(-value, axis=1, kind="stable")[:, :k].astype(np.int16)
 
 
 @kernel()
@@ -88,7 +134,7 @@ def split_sum_numpy(values: F64, limit: float) -> tuple[int, float]:
 
 
 @kernel()
-def guide(upper: F64, out: I64) -> None:
+def guide(upper: F64, out: npt.NDArray[np.signedinteger]) -> None:
     """Fill ``out[j]`` with the first place where `upper` exceeds ``j / len(out)`` of its last value.
 
     The table of indexed search (Chen and Asau 1974): with it, `find` needs about two steps whatever the weights.

@@ -239,8 +239,8 @@ def test_bad_usage(tmp_path: Path) -> None:
     _fails("run", _scenario(tmp_path), "--llm-share", "2")
     _fails("export", tmp_path, "--to", "excel", "--out", tmp_path / "out")
     _fails("population", "generate", "--agents", "0", "--out", tmp_path / "out")
-    assert "homophily" in _fails(
-        "population", "generate", "--agents", "5", "--set", "homofily=1", "--out", tmp_path / "out"
+    assert "assortativity" in _fails(
+        "population", "generate", "--agents", "5", "--set", "asortativity=1", "--out", tmp_path / "out"
     )
     assert not (tmp_path / "out").exists()
 

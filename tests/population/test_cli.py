@@ -54,8 +54,8 @@ def test_import(tmp_path: Path, how: list[str]) -> None:
     [
         (["generate", "--agents", "5", "--out", "there"], "is there already"),
         (["import", "x.csv", "--source", "x-csv", "--out", "there"], "is there already"),
-        (["generate", "--agents", "5", "--out", "new", "--set", "homofily=1"], "did you mean 'homophily'"),
-        (["generate", "--agents", "5", "--out", "new", "--set", "homophily"], "KEY=VALUE"),
+        (["generate", "--agents", "5", "--out", "new", "--set", "assortativty=1"], "did you mean 'assortativity'"),
+        (["generate", "--agents", "5", "--out", "new", "--set", "assortativity"], "KEY=VALUE"),
         (["generate", "--agents", "5", "--out", "new", "--set", "seed=3"], "give --seed"),
         (["generate", "--agents", "5", "--out", "new", "--mean-active", "nan"], "mean_active"),
         (["generate", "--agents", "0", "--out", "new"], "--agents"),

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from oasis.errors import ScenarioError
+from oasis.grammar import TOPICS
 from oasis.population import describe, load_population
 from oasis.population.describe import tail_exponent
 from oasis.randomness import Draws, agent_keys
@@ -29,15 +31,15 @@ def test_an_agent_is_the_same_in_a_larger_population() -> None:
     small, large = load_population("generate", agents=100), load_population("generate", agents=250)
     assert small.bio.equals(large.bio[:100])
     assert small.attributes.equals(large.attributes.slice(0, 100))
+    np.testing.assert_array_equal(small.stance, large.stance[:100])
     assert small.posts.text.equals(large.posts.text[: len(small.posts)])
 
 
 def test_statistics_are_those_of_social_media() -> None:
     facts = describe(load_population("generate", agents=20_000, seed=5))
-    assert facts["mean_follows"] == pytest.approx(22, rel=0.15)
-    assert 2.0 < facts["in_degree_exponent"] < 2.9
-    assert facts["same_group"] > 3 * facts["same_group_by_chance"]
-    assert 0.18 < facts["mutual_pairs"] < 0.26
+    assert facts["mean_follows"] == pytest.approx(50, rel=0.02)
+    assert facts["group_assortativity"] == pytest.approx(0.5, rel=0.03)
+    assert facts["mutual_pairs"] == pytest.approx(0.221, rel=0.03)
     assert 0.78 < facts["top_tenth_activity"] < 0.82
     assert facts["mean_activity"] == pytest.approx(0.05, abs=1e-4)
     assert facts["distinct_history_texts"] > 0.95 * facts["history_posts"]
@@ -55,16 +57,39 @@ def test_tiny_populations(agents: int) -> None:
 
 def test_parameters_do_what_they_say() -> None:
     base = {"agents": 3000, "seed": 2}
-    alone = describe(load_population("generate", **base, homophily=0.0, follow_back=0.0))  # type: ignore[arg-type]
-    alike = describe(load_population("generate", **base, homophily=0.9, follow_back=0.0))  # type: ignore[arg-type]
-    assert alone["same_group"] == pytest.approx(alone["same_group_by_chance"], abs=0.02)
-    assert alike["same_group"] > 0.85
     nobody = load_population("generate", **base, mean_follows=0)  # type: ignore[arg-type]
     assert len(nobody.follower) == 0
     flat = load_population("generate", **base, day_rhythm=0.0, activity_sigma=0.0)  # type: ignore[arg-type]
     np.testing.assert_allclose(flat.activity, 0.05, rtol=1e-5)
     silent = load_population("generate", **base, history=0)  # type: ignore[arg-type]
     assert len(silent.posts) == 0
+
+
+def test_interests() -> None:
+    found = load_population("generate", agents=5000)
+    lists = found.attributes.column("interests").to_pylist()
+    counts = np.bincount([len(row) for row in lists], minlength=6)
+    assert counts[:2].sum() == 0
+    np.testing.assert_allclose(counts[2:] / 5000, 0.25, atol=0.03)
+    assert all(len(set(row)) == len(row) for row in lists)
+    assert [TOPICS[row[0]] for row in lists] == found.group.to_pylist()
+    one = load_population("generate", agents=50, interests_min=1, interests_max=1, history=3)
+    assert {len(row) for row in one.attributes.column("interests").to_pylist()} == {1}
+    with pytest.raises(ScenarioError, match="interests_min is 4, interests_max 3"):
+        load_population("generate", agents=5, interests_min=4, interests_max=3)
+
+
+def test_nights_are_quiet_by_local_time() -> None:
+    found = load_population("generate", agents=20_000)
+    offset = found.attributes.column("utc_offset").to_numpy()
+    assert len(set(offset.tolist())) > 3
+    for zone in np.unique(offset):
+        by_hour = found.activity[offset == zone].sum(axis=0, dtype=np.float64)
+        local = np.roll(by_hour, int(zone))
+        assert 2 <= local.argmin() <= 7
+        assert 17 <= local.argmax() <= 23
+        assert local.min() < 0.5 * local.max()
+    assert found.activity.min(axis=1)[found.activity.max(axis=1) > 0.9].max() < 0.5  # the most active sleep too
 
 
 def test_tail_exponent_of_a_known_law() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from oasis.kernels import population as kernels
 from oasis.population.activity import scale_to_mean
+from oasis.population.rhythm import DAY
 from oasis.randomness import Draws, agent_keys
 
 U, V = (Draws(3).uniform(name, 0, agent_keys(np.arange(5000))) for name in "uv")
@@ -25,8 +26,17 @@ def test_logarithms_exponentials_cosines() -> None:
     kernels.exp(out, exponential)
     np.testing.assert_array_max_ulp(exponential, kernels.exp_numpy(out), 4)
     rhythm = np.empty((len(U), 24))
-    kernels.day_rhythm(U, 24 * V, 0.9, rhythm)
-    np.testing.assert_allclose(rhythm, kernels.day_rhythm_numpy(U, 24 * V, 0.9), rtol=1e-13)
+    kernels.day_rhythm(U, 40 * V - 20, DAY, 0.9, rhythm)
+    np.testing.assert_allclose(rhythm, kernels.day_rhythm_numpy(U, 40 * V - 20, DAY, 0.9), rtol=1e-12)
+
+
+def test_best_items() -> None:
+    keys, weight = agent_keys(np.arange(4000)), np.log([4.0, 3.0, 2.0, 1.0])
+    out = np.empty((4000, 3), np.int16)
+    kernels.best_items(0, 1500, np.uint64(5), keys, weight, out)
+    kernels.best_items(1500, 4000, np.uint64(5), keys, weight, out)
+    np.testing.assert_array_equal(out, kernels.best_items_numpy(5, keys, weight, 3))
+    np.testing.assert_allclose(np.bincount(out[:, 0]) / 4000, [0.4, 0.3, 0.2, 0.1], atol=0.03)
 
 
 @settings(max_examples=200)
