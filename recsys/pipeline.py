@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from oasis.interfaces import Feeds, StepContext
+from oasis.kernels.threads import each
 from oasis.recsys.filters import ActedOn, Filter, Visible
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.recsys.rerankers import interleave, stack
@@ -59,8 +60,7 @@ class Pipeline:
         """Score what all agents share."""
         frame = PostFrame(world, ctx)
         self._frame = frame
-        for source in self._sources(ctx):
-            source.prepare(frame)
+        each(self._sources(ctx), lambda source: source.prepare(frame))
         if ctx.personal:
             for one in self.filters:
                 one.prepare(frame)

@@ -88,13 +88,25 @@ def followed(
 ) -> None:  # fmt: skip
     """Fill each list with the best rows of followed authors; an author's rows (`pack_rows`) stand by falling score."""
     width = posts.shape[1]
+    most = 0
+    for i in range(len(own)):
+        most = max(most, follow_ptr[i + 1] - follow_ptr[i])
+    begin, end, best = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
         me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
-        count = 0
-        for f in range(follow_ptr[i], follow_ptr[i + 1]):
-            author = follows[f]
-            for r in range(author_ptr[author], author_ptr[author + 1]):
+        count, many = 0, follow_ptr[i + 1] - follow_ptr[i]
+        # authors lie anywhere in memory: loads that do not wait for each other come first
+        for f in range(many):
+            author = follows[follow_ptr[i] + f]
+            begin[f], end[f] = author_ptr[author], author_ptr[author + 1]
+        for f in range(many):
+            best[f] = row_score[begin[f], 0] if begin[f] < end[f] else -np.inf
+        for f in range(many):
+            if count == width and best[f] < scores_i[width - 1]:
+                continue
+            author = follows[follow_ptr[i] + f]
+            for r in range(begin[f], end[f]):
                 score, tie = row_score[r, 0], np.uint64(rows[r, 1])
                 if count == width and score <= scores_i[width - 1]:
                     if score < scores_i[width - 1]:
@@ -103,10 +115,8 @@ def followed(
                         continue
                 root, root_author = rows[r, 2] >> 32, rows[r, 3]
                 if allowed(author, root_author, root, me, mutes, low, high, seen_i, want_seen):
-                    count = place(
-                        np.int32(rows[r, 2] & 0x7FFFFFFF), np.int32(root), score, tie,
-                        count, posts_i, roots_i, scores_i, ties_i,
-                    )  # fmt: skip
+                    post = rows[r, 2] & 0x7FFFFFFF
+                    count = place(post, root, score, tie, count, posts_i, roots_i, scores_i, ties_i)
         counts[i] = count
 
 
