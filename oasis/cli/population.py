@@ -12,7 +12,9 @@ from rich.table import Table
 
 from oasis.errors import PopulationError, ScenarioError
 from oasis.paths import check_absent
+from oasis.plugins import load
 from oasis.population import SOURCES, Population, describe, load_population, write_population
+from oasis.world.embeddings import Embedder
 
 __all__ = ["population"]
 
@@ -30,15 +32,28 @@ def population() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter, e.g. reciprocity=0.5.")
+@click.option("--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it.")
+@click.option("--no-embeddings", is_flag=True, help="Embed no bios.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
-def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ...], out: Path, as_json: bool) -> None:
+def generate(
+    agents: int,
+    seed: int,
+    mean_active: float,
+    settings: tuple[str, ...],
+    embedder: str,
+    no_embeddings: bool,
+    out: Path,
+    as_json: bool,
+) -> None:
     """Generate a population and write it as Parquet."""
     check_absent(out, PopulationError)
+    embeds = None if no_embeddings else load("embedders", embedder)()
     further = dict(_setting(setting) for setting in settings)
     for key in sorted(further.keys() & _OPTIONS):
         raise ScenarioError(f"--set {key}: is an option of its own; give --{key.replace('_', '-')}")
-    _write(load_population("generate", agents=agents, seed=seed, mean_active=mean_active, **further), out, as_json)
+    found = load_population("generate", agents=agents, seed=seed, mean_active=mean_active, **further)
+    _write(found, out, embeds, as_json)
 
 
 @population.command("import")
@@ -47,6 +62,8 @@ def generate(agents: int, seed: int, mean_active: float, settings: tuple[str, ..
 @click.option("--source", type=click.Choice(_FILES), required=True, help="Format of the file.")
 @click.option("--activity-path", type=click.Path(path_type=Path), help="CSV with activity counts, for x-csv.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
+@click.option("--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it.")
+@click.option("--no-embeddings", is_flag=True, help="Embed no bios.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def import_(
@@ -55,6 +72,8 @@ def import_(
     source: str,
     activity_path: Path | None,
     mean_active: float,
+    embedder: str,
+    no_embeddings: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -62,8 +81,9 @@ def import_(
     if (file is None) == (path is None):
         raise click.UsageError("name one file, as FILE or as --path")
     check_absent(out, PopulationError)
+    embeds = None if no_embeddings else load("embedders", embedder)()
     found = load_population(source, file or path, activity_path=activity_path, mean_active=mean_active)
-    _write(found, out, as_json)
+    _write(found, out, embeds, as_json)
 
 
 @population.command("describe")
@@ -86,8 +106,8 @@ def _setting(setting: str) -> tuple[str, Any]:
         return key.strip(), text
 
 
-def _write(found: Population, out: Path, as_json: bool) -> None:
-    write_population(found, out)
+def _write(found: Population, out: Path, embedder: Embedder | None, as_json: bool) -> None:
+    write_population(found, out, embedder)
     _show(found, as_json)
     click.echo(f"written to {out}", err=True)
 

@@ -151,7 +151,7 @@ def _announce(simulation: Simulation, out: Path, rerun: Rerun | None) -> None:
         f"{scenario.simulation.steps} steps, seed {scenario.simulation.seed} -> {out}",
         err=True,
     )
-    for warning in [*simulation.warnings, *(rerun.warnings(parts) if rerun else ())]:
+    for warning in [*simulation.warnings, *parts.warnings, *(rerun.warnings(parts) if rerun else ())]:
         click.echo(f"Warning: {warning}", err=True)
     refused = len(parts.refused_rows)
     if refused:

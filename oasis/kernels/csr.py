@@ -10,6 +10,8 @@ from oasis.kernels.compiled import kernel
 __all__ = [
     "gather",
     "gather_numpy",
+    "in_order",
+    "in_order_numpy",
     "in_row",
     "in_row_numpy",
     "merge_rows",
@@ -62,6 +64,20 @@ def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:
         if len(hits):
             out[i] = indptr[row] + hits[0]
     return out
+
+
+@kernel()
+def in_order(source: I32, target: I32) -> bool:
+    """Return whether edges rise by (source, target), so that each is there once."""
+    for i in range(1, len(source)):
+        if source[i] < source[i - 1] or (source[i] == source[i - 1] and target[i] <= target[i - 1]):
+            return False
+    return True
+
+
+def in_order_numpy(source: I32, target: I32) -> bool:
+    """Return what `in_order` does, with NumPy alone."""
+    return bool(np.all(np.diff(source.astype(np.int64) << 32 | target) > 0))
 
 
 @kernel()

@@ -1,4 +1,4 @@
-"""Our own format: a folder with ``users.parquet``, ``follows.parquet``, ``posts.parquet`` and ``refused.json``.
+"""Our own format: a folder with ``users.parquet``, ``follows.parquet``, ``posts.parquet`` and what belongs to them.
 
 Rows are counted from 0: the row of a user is its agent id.
 """
@@ -17,11 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oasis.errors import PopulationError, nearest
+from oasis.kernels.csr import in_order
 from oasis.paths import check_absent
 from oasis.population.activity import HOURS
 from oasis.population.columns import activity_column, ids_column, keys_column, within
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
+from oasis.population.vectors import EMBEDDINGS, stored_vectors, write_vectors
+from oasis.world.embeddings import Embedder
 from oasis.world.text import normalise
 
 __all__ = ["FILES", "FOLLOWS", "POSTS", "USERS", "read_population", "write_population"]
@@ -55,13 +58,18 @@ POSTS = pa.schema(
 )
 """Columns of ``posts.parquet``; only ``author_id`` and ``content`` must be there."""
 REFUSED = "refused.json"
-FILES = ("users.parquet", "follows.parquet", "posts.parquet", REFUSED)
+FILES = ("users.parquet", "follows.parquet", "posts.parquet", REFUSED, EMBEDDINGS)
 """What is read, where it is there."""
 _MOST = 2**31 - 1
 
 
-def write_population(population: Population, folder: str | Path) -> None:
+def write_population(population: Population, folder: str | Path, embedder: Embedder | None = None) -> None:
     """Write a population into a new folder.
+
+    Parameters
+    ----------
+    embedder : Embedder, optional
+        Embeds the bios, so that runs with the same embedder need not.
 
     Raises
     ------
@@ -91,6 +99,8 @@ def write_population(population: Population, folder: str | Path) -> None:
             written.mkdir()
             for name, table in tables.items():
                 pq.write_table(table, written / f"{name}.parquet", compression="zstd")
+            if embedder is not None:
+                write_vectors(written / EMBEDDINGS, p.bio, embedder)
             (written / REFUSED).write_text(json.dumps(p.refused_rows, indent=1) + "\n", "utf-8")
             written.rename(folder)
     except OSError as error:
@@ -115,16 +125,7 @@ def read_population(folder: str | Path, mean_active: float = 0.05) -> Population
     n = users.num_rows
     if n == 0:
         raise PopulationError(f"{place}: has no users; a population needs at least one")
-    follows = _read(folder / "follows.parquet", FOLLOWS, FOLLOWS.names, optional=True)
-    edges = EdgeList(
-        ids_column(follows, "follower_id", folder / "follows.parquet").astype(np.int64),
-        ids_column(follows, "followee_id", folder / "follows.parquet").astype(np.int64),
-        np.arange(follows.num_rows),
-        unit="row",
-    )
-    follower, followee, refused = accept_edges(
-        edges, n, str(folder / "follows.parquet"), ("follower_id", "followee_id")
-    )
+    follower, followee, refused = _follows(folder / "follows.parquet", n)
     further = [c for c in users.column_names if c not in USERS.names]
 
     def column(name: str) -> pa.Array:
@@ -140,8 +141,19 @@ def read_population(folder: str | Path, mean_active: float = 0.05) -> Population
         posts=read_posts(folder / "posts.parquet", n, optional=True),
         attributes=users.select(further),
         refused_rows=_refused(folder / REFUSED) + refused,
+        bio_vectors=stored_vectors(folder / EMBEDDINGS, n),
         keys=keys_column(column("key"), place),
     )
+
+
+def _follows(path: Path, agents: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], list[dict[str, Any]]]:
+    table = _read(path, FOLLOWS, FOLLOWS.names, optional=True)
+    follower, followee = (ids_column(table, name, path) for name in FOLLOWS.names)
+    known = all(ids.min(initial=0) >= 0 and ids.max(initial=0) < agents for ids in (follower, followee))
+    if known and in_order(follower, followee) and not np.any(follower == followee):  # as we write them
+        return follower, followee, []
+    edges = EdgeList(follower.astype(np.int64), followee.astype(np.int64), np.arange(len(follower)), unit="row")
+    return accept_edges(edges, agents, str(path), ("follower_id", "followee_id"))
 
 
 def read_posts(path: Path, agents: int, optional: bool = False) -> HistoryPosts:

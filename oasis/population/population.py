@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from oasis.population.vectors import StoredVectors
 from oasis.randomness import Lane, agent_keys, derive_keys
 from oasis.world.world import World
 
@@ -87,6 +88,8 @@ class Population:
         Further columns (age, country, interests ...).
     refused_rows : list of dict
         What was left out: file, line, agent_id, field, value, reason.
+    bio_vectors : StoredVectors, optional
+        Embeddings of the bios that were stored with them.
     keys : ndarray, shape (n,), uint64
         Stable keys, which all draws are made from; distinct. By default made of the row in the source.
     """
@@ -104,6 +107,7 @@ class Population:
     posts: HistoryPosts
     attributes: pa.Table
     refused_rows: list[dict[str, Any]] = field(default_factory=list)
+    bio_vectors: StoredVectors | None = None
     keys: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def __post_init__(self) -> None:
@@ -113,15 +117,19 @@ class Population:
     def __len__(self) -> int:
         return len(self.username)
 
-    def install(self, world: World) -> None:
-        """Fill an empty world: agents, follows, history posts with their counts, attributes."""
+    def install(self, world: World) -> list[str]:
+        """Fill an empty world: agents, follows, history posts with their counts, attributes.
+
+        Stored embeddings of bios are taken where the world's embedder made them. Return what a user should know.
+        """
         n, texts = len(self), world.texts
+        bio = texts.append(self.bio)
         world.add_users(
             n,
             key=self.keys,
             username=texts.append(self.username),
             name=texts.append(self.name),
-            bio=texts.append(self.bio),
+            bio=bio,
             persona=texts.append(self.persona),
             group=texts.intern_all(self.group),
             stance=self.stance,
@@ -133,6 +141,9 @@ class Population:
         world.follows.set_edges(n, self.follower, self.followee)
         world.attributes = self.attributes
         self._install_posts(world)
+        if self.bio_vectors is None or not world.has_embeddings:
+            return []
+        return self.bio_vectors.install(world.embeddings, bio, self.bio)
 
     def _install_posts(self, world: World) -> None:
         posts, users = self.posts, world.users

@@ -41,6 +41,8 @@ class Parts:
     """The policy of agents that sign up during the run: the entry that takes the rest."""
     refused_rows: list[dict[str, Any]] = field(repr=False)
     """Rows of the population that were left out, each with its place and reason."""
+    warnings: list[str] = field(default_factory=list, repr=False)
+    """What of the population could not be used as it is."""
     point: Point | None = field(default=None, repr=False)
     """Where the world was taken up, None for the population at the start."""
 
@@ -79,7 +81,7 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
     world = World()
     if embedder is not None:
         world.attach_embedder(embedder)
-    refused = _populate(world, scenario) if point is None else []
+    refused, warnings = _populate(world, scenario) if point is None else ([], [])
     owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
     for owner, part in owners.items():
         for name, store in part.tables().items():
@@ -92,7 +94,9 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
         _check_named_agents(world, scenario, policies)
     takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
-    return Parts(scenario, world, draws, platform, recommender, activation, policies, names, rest, refused, point)
+    return Parts(
+        scenario, world, draws, platform, recommender, activation, policies, names, rest, refused, warnings, point
+    )
 
 
 def _build_policy(entry: PolicyConfig, number: int) -> Policy:
@@ -125,7 +129,7 @@ def _swaps_to_embeddings(scenario: Scenario) -> bool:
     return any(load("recommenders", name).needs_embeddings for name in available("recommenders") if name in names)
 
 
-def _populate(world: World, scenario: Scenario) -> list[dict[str, Any]]:
+def _populate(world: World, scenario: Scenario) -> tuple[list[dict[str, Any]], list[str]]:
     p = scenario.population
     population = load_population(
         p.source,
@@ -136,8 +140,7 @@ def _populate(world: World, scenario: Scenario) -> list[dict[str, Any]]:
         mean_active=p.mean_active,
         **p.further,
     )
-    population.install(world)
-    return population.refused_rows
+    return population.refused_rows, population.install(world)
 
 
 def _check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence[Policy]) -> None:

@@ -12,9 +12,10 @@ import pyarrow as pa
 from oasis.world.store import grow
 from oasis.world.text import TextPool
 
-__all__ = ["Embedder", "EmbeddingPool"]
+__all__ = ["EMBEDDER", "Embedder", "EmbeddingPool", "embedder_key"]
 
-_EMBEDDER = b"oasis.embedder"
+EMBEDDER = b"oasis.embedder"
+"""Key of schema metadata that names the embedder of stored vectors, as `embedder_key` does."""
 
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
@@ -38,6 +39,11 @@ class Embedder(Protocol):
     def embed(self, texts: pa.LargeStringArray) -> I8:
         """Return int8 vectors, shape (n, dimensions), on one scale: ``cosine * 127^2 ~ dot`` for unit vectors."""
         ...
+
+
+def embedder_key(embedder: Embedder) -> bytes:
+    """Return name, version and dimensions in one: vectors with another key are not to be mixed with this one's."""
+    return f"{embedder.name} {embedder.version} {embedder.dimensions}".encode()
 
 
 class EmbeddingPool:
@@ -90,12 +96,12 @@ class EmbeddingPool:
         text_of[self._row_of[there]] = there
         flat = pa.array(self.matrix.reshape(-1))
         vectors = pa.FixedSizeListArray.from_arrays(flat, self.dimensions)
-        schema = pa.schema([("text", pa.int32()), ("vector", vectors.type)], metadata={_EMBEDDER: self._key()})
+        schema = pa.schema([("text", pa.int32()), ("vector", vectors.type)], metadata={EMBEDDER: self._key()})
         return pa.table([pa.array(text_of), vectors], schema=schema)
 
     def load(self, table: pa.Table) -> bool:
         """Replace all vectors by those of `table`, if the same embedder made them; return whether it did."""
-        if (table.schema.metadata or {}).get(_EMBEDDER) != self._key():
+        if (table.schema.metadata or {}).get(EMBEDDER) != self._key():
             return False
         self.__init__(self._texts, self.embedder)  # type: ignore[misc]
         vectors = table.column("vector").combine_chunks().flatten().to_numpy()
@@ -103,7 +109,7 @@ class EmbeddingPool:
         return True
 
     def _key(self) -> bytes:
-        return f"{self.embedder.name} {self.embedder.version} {self.dimensions}".encode()
+        return embedder_key(self.embedder)
 
     @property
     def matrix(self) -> I8:

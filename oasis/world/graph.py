@@ -151,9 +151,9 @@ class FollowGraph:
         self._removed.load(layers["removed"])
 
     def _set_base(self, source: I32, target: I32, step: npt.NDArray[np.int32]) -> None:
-        keys = Relation.key(source, target)
-        # those of a checkpoint, or merged with what was added, are sorted
-        order = slice(None) if np.all(keys[1:] > keys[:-1]) else np.argsort(keys, kind="stable")
+        # those of a checkpoint or a generated population, or merged with what was added, are sorted
+        sorted_ = csr.in_order(source, target)
+        order = slice(None) if sorted_ else np.argsort(Relation.key(source, target), kind="stable")
         # copies: what is given may lie in a file
         self._source, self._target, self._step = (np.array(c[order], np.int32) for c in (source, target, step))
         self._out = _Rows(self._nodes, self._source, self._target)

@@ -75,3 +75,11 @@ def test_pairs_behave_as_a_dictionary(operations: list[tuple[bool, int]]) -> Non
         found = np.empty(13, np.int64)
         pairs.find(slots, np.arange(13), found)
         assert {k: values[at] for k, at in enumerate(found) if at >= 0} == model
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=8), st.booleans())
+def test_in_order(edges: list[tuple[int, int]], tidy: bool) -> None:
+    rows = sorted(set(edges)) if tidy else edges
+    source, target = (np.array([edge[i] for edge in rows], np.int32) for i in range(2))
+    assert csr.in_order(source, target) == csr.in_order_numpy(source, target)
+    assert csr.in_order(source, target) or not tidy

@@ -20,7 +20,17 @@ def _run(*arguments: object) -> tuple[int, str, str]:
 
 def test_generate_and_describe(tmp_path: Path) -> None:
     code, out, _ = _run(
-        "generate", "--agents", 60, "--seed", 3, "--set", "history=2", "--out", tmp_path / "p", "--json"
+        "generate",
+        "--agents",
+        60,
+        "--seed",
+        3,
+        "--set",
+        "history=2",
+        "--no-embeddings",
+        "--out",
+        tmp_path / "p",
+        "--json",
     )
     assert code == 0
     facts = json.loads(out)
@@ -35,7 +45,8 @@ def test_generate_and_describe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [[], ["--path"]])
 def test_import(tmp_path: Path, how: list[str]) -> None:
     (tmp_path / "x.csv").write_text(CSV, "utf-8")
-    code, out, err = _run("import", *how, tmp_path / "x.csv", "--source", "x-csv", "--out", tmp_path / "p", "--json")
+    further = ("--source", "x-csv", "--embedder", "hashed-ngrams", "--out", tmp_path / "p", "--json")
+    code, out, err = _run("import", *how, tmp_path / "x.csv", *further)
     assert code == 0, err
     facts = json.loads(out)
     assert (facts["agents"], facts["follows"], facts["history_posts"]) == (2, 1, 1)
@@ -46,6 +57,7 @@ def test_import(tmp_path: Path, how: list[str]) -> None:
         "follows.parquet",
         "posts.parquet",
         "refused.json",
+        "embeddings.parquet",
     }
 
 
@@ -59,6 +71,7 @@ def test_import(tmp_path: Path, how: list[str]) -> None:
         (["generate", "--agents", "5", "--out", "new", "--set", "seed=3"], "give --seed"),
         (["generate", "--agents", "5", "--out", "new", "--mean-active", "nan"], "mean_active"),
         (["generate", "--agents", "0", "--out", "new"], "--agents"),
+        (["generate", "--agents", "5", "--out", "new", "--embedder", "wordlama"], "did you mean 'wordllama'"),
         (["generate", "--agents", "5", "--out", "x.csv/new"], "cannot be written"),
         (["import", "none.csv", "--source", "x-csv", "--out", "new"], "no such file"),
         (["import", "x.csv", "--source", "csv", "--out", "new"], "csv"),
