@@ -19,6 +19,7 @@ CANDIDATES_PER_WORD = 2_000
 """Newest documents that a word brings in. Bounds a query for a word that every text has."""
 _WORD = r"[\p{L}\p{M}\p{N}]+"
 _MOST_WORDS = 16
+_AT_ONCE = 1 << 17  # documents: bounds memory
 
 
 def words_of(query: str) -> tuple[str, ...]:
@@ -38,14 +39,19 @@ class WordIndex:
 
     def append(self, texts: pa.LargeStringArray) -> None:
         """Add documents; null is a document without words."""
+        for start in range(0, len(texts), _AT_ONCE):
+            self._append(texts.slice(start, _AT_ONCE))
+
+    def _append(self, texts: pa.LargeStringArray) -> None:
         start, self._length = self._length, self._length + len(texts)
         words = pl.Series("word", pl.from_arrow(texts), dtype=pl.String).str.to_lowercase().str.extract_all(_WORD)
         frame = pl.DataFrame({"document": np.arange(start, self._length, dtype=np.int32), "word": words})
-        frame = frame.explode("word").drop_nulls().with_columns(_hash(pl.col("word"))).unique(maintain_order=True)
+        frame = frame.explode("word").drop_nulls().with_columns(_hash(pl.col("word")))
         if not frame.height:
             return
-        word, document = frame["word"].to_numpy(), frame["document"].to_numpy()
-        self._runs.append(_sorted(word, document))
+        word, document = _sorted(frame["word"].to_numpy(), frame["document"].to_numpy())
+        first = np.r_[True, (word[1:] != word[:-1]) | (document[1:] != document[:-1])]
+        self._runs.append((word[first], document[first]))
         while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
             (a, b), (c, d) = self._runs[-2:]
             self._runs[-2:] = [_sorted(np.concatenate([a, c]), np.concatenate([b, d]))]

@@ -33,6 +33,8 @@ FAME_BASE = 1000.0
 REPOST_WEIGHT = 2
 """A repost counts as two likes in the in-network order (assumed)."""
 
+_FEW, _BINS = 10_000, 4096
+
 
 def _log(values: F64) -> F64:
     out = np.empty(len(values))
@@ -83,17 +85,22 @@ def fame_of_many(followers: Counts) -> F64:
 
 
 def kth_largest(values: F64, k: int) -> float:
-    """Return the k-th largest of positive numbers, in one pass and a bit where many are equal.
+    """Return the k-th largest of finite numbers, in a few passes however many are equal.
 
-    Positive floating-point numbers stand in the order of their bits, so a histogram of the leading ones (sign,
-    exponent, 7 of the fraction) says between which values it lies; only those are sorted.
+    A histogram says in which bin it lies; the numbers of that bin are looked at in the same way.
     """
-    leading = values.view(np.int64) >> 45
-    leading -= leading.min()
-    above = np.cumsum(np.bincount(leading)[::-1])[::-1]  # how many have these leading bits or more
-    bin_ = int(np.flatnonzero(above >= k)[-1])
-    more = int(above[bin_ + 1]) if bin_ + 1 < len(above) else 0
-    return float(np.sort(values[leading == bin_])[::-1][k - more - 1])
+    while True:
+        low, high = float(values.min()), float(values.max())
+        if low == high or len(values) <= _FEW:
+            return float(np.sort(values)[::-1][k - 1])
+        at = ((values - low) * (_BINS / (high - low))).astype(np.int64)  # rounding keeps the order
+        above = np.cumsum(np.bincount(at, minlength=_BINS + 1)[::-1])[::-1]  # how many are in this bin or above
+        chosen = int(np.flatnonzero(above >= k)[-1])
+        k -= int(above[chosen + 1]) if chosen < _BINS else 0
+        inside = at == chosen
+        if inside.all():  # too close together for bins
+            return float(np.sort(values)[::-1][k - 1])
+        values = values[inside]
 
 
 def newest(age_steps: Counts) -> F64:

@@ -104,7 +104,10 @@ def _found(
     world = ctx.world
     root = world.posts["root"][posts]
     pairs = agent << 32 | root
-    known = shown.agent << 32 | world.posts["root"][shown.post]
+    reads = np.zeros(len(agent_ids), np.bool_)
+    reads[agent] = True
+    theirs = reads[shown.agent]
+    known = shown.agent[theirs] << 32 | world.posts["root"][shown.post[theirs]]
     _, first = np.unique(pairs, return_index=True)
     rows = np.sort(first)
     rows = rows[~np.isin(pairs[rows], known)]

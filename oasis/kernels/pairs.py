@@ -20,8 +20,12 @@ Bool = npt.NDArray[np.bool_]
 
 @kernel(inline=True)
 def _home(key: int, mask: int) -> int:
-    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing, 2^64 / phi
-    return int(np.int64(h >> np.uint64(20)) & mask)
+    # The finalizer of SplitMix64 (Steele, Lea and Flood 2014). Keys share halves (everybody likes one post, one agent
+    # likes many), so every bit of the key must reach every bit of the slot.
+    h = np.uint64(key)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int(np.int64(h ^ (h >> np.uint64(31))) & mask)
 
 
 @kernel()

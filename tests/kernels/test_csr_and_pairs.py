@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +84,14 @@ def test_in_order(edges: list[tuple[int, int]], tidy: bool) -> None:
     source, target = (np.array([edge[i] for edge in rows], np.int32) for i in range(2))
     assert csr.in_order(source, target) == csr.in_order_numpy(source, target)
     assert csr.in_order(source, target) or not tidy
+
+
+@pytest.mark.parametrize("shape", [(100_000, 1), (1, 100_000), (10_000, 10), (300, 300)])
+def test_pairs_that_share_halves_do_not_cluster(shape: tuple[int, int]) -> None:
+    """Everybody likes one post, one agent likes many: the longest chain to be probed stays short."""
+    a, b = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]))
+    keys = (a.ravel() << 32) | b.ravel()
+    slots, values = np.full(1 << 18, pairs.EMPTY, np.int64), np.zeros(1 << 18, np.int32)
+    pairs.add(slots, values, keys, values[: len(keys)], np.empty(len(keys), np.bool_))
+    empty = np.flatnonzero(slots == pairs.EMPTY)
+    assert np.diff(empty).max() < 100

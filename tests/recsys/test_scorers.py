@@ -81,11 +81,16 @@ def test_engagement() -> None:
     assert scorers.engagement(np.array([1]), np.array([2]), np.array([3])).tolist() == [8.0]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(9))
 def test_kth_largest_is_that_of_a_sort(seed: int) -> None:
-    drawn = Draws(seed).uniform("values", 0, np.arange(500, dtype=np.uint64))
-    values = np.round(drawn, 1 + seed % 3) + 1e-3 if seed % 2 else drawn * 10.0 ** (seed - 4)
-    for k in (1, 2, 50, 499, 500):
+    n = 30_000
+    drawn = Draws(seed).uniform("values", 0, np.arange(n, dtype=np.uint64))
+    values = {
+        0: drawn * 10.0 ** (seed - 4) - 3.0,  # all differ
+        1: np.round(drawn, 1 + seed % 3) + 17_000.0,  # many are equal
+        2: np.where(drawn < 0.9, 1.0, np.nextafter(1.0, 2.0)) + (seed > 5) * (drawn > 0.9999) * 1e300,
+    }[seed % 3]
+    for k in (1, 2, 512, 10_000, n - 1, n):
         assert scorers.kth_largest(values, k) == np.sort(values)[::-1][k - 1]
 
 
