@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oasis.interfaces import StepContext
+from oasis.kernels.rank import kth_largest
 from oasis.platforms.index import WordIndex, words_of
 from oasis.platforms.round import I32
 from oasis.world.schemas import KIND_ORIGINAL
@@ -104,7 +105,7 @@ def trending(world: World, ctx: StepContext, hours: float) -> Ranked:
         engaged += posts[counter][found]
     least = 1
     if len(engaged) > TREND_CANDIDATES:
-        least = max(least, int(np.partition(engaged, -TREND_CANDIDATES)[-TREND_CANDIDATES]))
+        least = max(least, int(kth_largest(engaged, TREND_CANDIDATES)))
     some = engaged >= least
     found, engaged = found[some], engaged[some]
     tie = ctx.draws.bits("trend", ctx.step, posts["key"][found])

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from oasis.errors import ScenarioError
 from oasis.interfaces import Source
+from oasis.kernels.rank import kth_largest
 from oasis.recsys import scorers
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.recsys.products import pool_products
-from oasis.recsys.scorers import kth_largest
 from oasis.world.interests import interest_vectors
 
 __all__ = ["MAX_DIMENSIONS", "Similar"]

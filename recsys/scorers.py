@@ -14,7 +14,6 @@ __all__ = [
     "fame",
     "fame_of_many",
     "hot",
-    "kth_largest",
     "newest",
     "recency",
 ]
@@ -32,8 +31,6 @@ FAME_BASE = 1000.0
 """OASIS (arXiv 2411.11581), section 2.3: ``max(1, log_1000(followers + 1))``."""
 REPOST_WEIGHT = 2
 """A repost counts as two likes in the in-network order (assumed)."""
-
-_FEW, _BINS = 10_000, 4096
 
 
 def _log(values: F64) -> F64:
@@ -82,25 +79,6 @@ def fame_of_many(followers: Counts) -> F64:
     if len(followers) <= followers.max(initial=0):
         return fame(followers)
     return fame(np.arange(int(followers.max(initial=0)) + 1))[followers]
-
-
-def kth_largest(values: F64, k: int) -> float:
-    """Return the k-th largest of finite numbers, in a few passes however many are equal.
-
-    A histogram says in which bin it lies; the numbers of that bin are looked at in the same way.
-    """
-    while True:
-        low, high = float(values.min()), float(values.max())
-        if low == high or len(values) <= _FEW:
-            return float(np.sort(values)[::-1][k - 1])
-        at = ((values - low) * (_BINS / (high - low))).astype(np.int64)  # rounding keeps the order
-        above = np.cumsum(np.bincount(at, minlength=_BINS + 1)[::-1])[::-1]  # how many are in this bin or above
-        chosen = int(np.flatnonzero(above >= k)[-1])
-        k -= int(above[chosen + 1]) if chosen < _BINS else 0
-        inside = at == chosen
-        if inside.all():  # too close together for bins
-            return float(np.sort(values)[::-1][k - 1])
-        values = values[inside]
 
 
 def newest(age_steps: Counts) -> F64:

@@ -16,7 +16,6 @@ from oasis.interfaces import Source
 from oasis.kernels import feeds, rank
 from oasis.kernels.threads import in_parts
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
-from oasis.recsys.scorers import kth_largest
 
 __all__ = ["CandidateSource", "Drawn", "Everyone", "Followed", "Scorer"]
 
@@ -94,7 +93,7 @@ class Everyone:
         if length not in self._prefixes:
             rows, scores = self.rows, self.scores
             if length < len(rows):
-                keep = scores >= kth_largest(scores, length)
+                keep = scores >= rank.kth_largest(scores, length)
                 rows, scores = rows[keep], scores[keep]
             order = np.lexsort((rows, self.frame.ties(rows), -scores))
             self._prefixes[length] = rows[order].astype(np.int32), scores[order]

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["group", "group_numpy", "log", "log10", "sort_groups", "sort_groups_numpy"]
+__all__ = ["group", "group_numpy", "kth_largest", "log", "log10", "sort_groups", "sort_groups_numpy"]
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 _FEW = 48  # so many are sorted by insertion
+_SORTED, _BINS = 10_000, 4096
 
 
 @kernel()
@@ -81,3 +82,22 @@ def sort_groups(indptr: I64, scores: F64, rows: I32, first: int, last: int) -> N
 def sort_groups_numpy(labels: I32, scores: F64) -> I64:
     """Return the rows as `group` and then `sort_groups` leave them, with NumPy alone."""
     return np.lexsort((np.arange(len(labels)), -scores, labels))
+
+
+def kth_largest(values: npt.NDArray[np.number], k: int) -> float:
+    """Return the k-th largest of finite numbers, in a few passes however many are equal.
+
+    A histogram says in which bin it lies; the numbers of that bin are looked at in the same way.
+    """
+    while True:
+        low, high = float(values.min()), float(values.max())
+        if low == high or len(values) <= _SORTED:
+            return float(np.sort(values)[::-1][k - 1])
+        at = ((values - low) * (_BINS / (high - low))).astype(np.int64)  # rounding keeps the order
+        above = np.cumsum(np.bincount(at, minlength=_BINS + 1)[::-1])[::-1]  # how many are in this bin or above
+        chosen = int(np.flatnonzero(above >= k)[-1])
+        k -= int(above[chosen + 1]) if chosen < _BINS else 0
+        inside = at == chosen
+        if inside.all():  # too close together for bins
+            return float(np.sort(values)[::-1][k - 1])
+        values = values[inside]

@@ -91,7 +91,7 @@ class Engine:
         Whether a step broke off that had changed the world, which is that of no step now.
     """
 
-    def __init__(self, parts: Parts, inference: InferenceClient | None = None, batch_size: int = 20_000) -> None:
+    def __init__(self, parts: Parts, inference: InferenceClient | None = None, batch_size: int = 8_192) -> None:
         simulation = parts.scenario.simulation
         self.parts = parts
         self.digest = b""

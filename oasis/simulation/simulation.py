@@ -86,7 +86,7 @@ class Simulation:
         scenario: Scenario,
         out: str | Path | Place | None = None,
         *,
-        batch_size: int = 20_000,
+        batch_size: int = 8_192,
         inference: InferenceClient | None = None,
         earlier: Earlier | None = None,
     ) -> None:

@@ -172,3 +172,16 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
         assert scores[i, : counts[i]].tolist() == score[at].tolist()
         assert roots[i, : counts[i]].tolist() == root[at].tolist()
         assert (posts[i, counts[i] :] == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_kth_largest_is_that_of_a_sort(seed: int) -> None:
+    n = 30_000
+    drawn = Draws(seed).uniform("values", 0, np.arange(n, dtype=np.uint64))
+    values = {
+        0: drawn * 10.0 ** (seed - 4) - 3.0,  # all differ
+        1: np.round(drawn, 1 + seed % 3) + 17_000.0,  # many are equal
+        2: np.where(drawn < 0.9, 1.0, np.nextafter(1.0, 2.0)) + (seed > 5) * (drawn > 0.9999) * 1e300,
+    }[seed % 3]
+    for k in (1, 2, 512, 10_000, n - 1, n):
+        assert rank.kth_largest(values, k) == np.sort(values)[::-1][k - 1]

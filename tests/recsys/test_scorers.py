@@ -81,19 +81,6 @@ def test_engagement() -> None:
     assert scorers.engagement(np.array([1]), np.array([2]), np.array([3])).tolist() == [8.0]
 
 
-@pytest.mark.parametrize("seed", range(9))
-def test_kth_largest_is_that_of_a_sort(seed: int) -> None:
-    n = 30_000
-    drawn = Draws(seed).uniform("values", 0, np.arange(n, dtype=np.uint64))
-    values = {
-        0: drawn * 10.0 ** (seed - 4) - 3.0,  # all differ
-        1: np.round(drawn, 1 + seed % 3) + 17_000.0,  # many are equal
-        2: np.where(drawn < 0.9, 1.0, np.nextafter(1.0, 2.0)) + (seed > 5) * (drawn > 0.9999) * 1e300,
-    }[seed % 3]
-    for k in (1, 2, 512, 10_000, n - 1, n):
-        assert scorers.kth_largest(values, k) == np.sort(values)[::-1][k - 1]
-
-
 def test_fame_of_many_is_fame() -> None:
     followers = np.r_[np.arange(50), 3, 3, 999, 1000, np.zeros(2000, np.int64)]
     assert np.array_equal(scorers.fame_of_many(followers), scorers.fame(followers))
