@@ -67,12 +67,12 @@ class CoEngaged:
         mine[row, np.arange(len(row)) - np.searchsorted(row, row)] = item
         roots, ties = np.full(out.posts.shape, -1, np.int32), np.zeros(out.posts.shape, np.uint64)
         counts = np.zeros(len(agents), np.int64)
-        own, mute_ptr, mutes, seen_roots = agents.barred
+        own, mute_ptr, mutes, seen_roots, acted = agents.barred
 
         def select(at: slice) -> None:
             feeds.co_engaged(
                 mine[at], self._engager_ptr, self._engagers, self._ring_ptr, self._ring_items, *self._items,
-                own[at], agents.ids[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen,
+                own[at], agents.ids[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen, acted,
                 out.posts[at], roots[at], out.scores[at], ties[at], counts[at],
             )  # fmt: skip
 

@@ -76,9 +76,11 @@ class ActedOn:
         fresh = np.arange(self._comments, len(comments))
         self._answered.add(comments["author"][fresh], posts["root"][comments["post"][fresh]])
         self._posts, self._comments = len(posts), len(comments)
+        every = (world.post_reactions, world.reposts, world.reports, self._answered)
+        frame.acted = tuple(relation.slots for relation in every)
 
     def keep(self, frame: PostFrame, agents: I32, posts: I32) -> Bool:
-        """Return which posts the agents have not acted on."""
+        """Return which posts the agents have not acted on. Sources of this package have left the others out already."""
         world, roots = frame.world, frame.root[posts]
         acted = np.zeros(len(agents), np.bool_)
         for relation in (world.post_reactions, world.reposts, world.reports, self._answered):

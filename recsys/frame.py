@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from oasis.interfaces import StepContext
 from oasis.kernels.csr import in_row, take_rows
+from oasis.kernels.pairs import EMPTY, find
 from oasis.kernels.rank import group
 from oasis.world.schemas import KIND_QUOTE
 from oasis.world.world import World
@@ -26,6 +27,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 _NOBODY = -2  # no author has this id: nothing is one's own
+_NOTHING = (np.full(1, EMPTY, np.int64),) * 4  # as many as the filter sets: kernels are compiled once
 _TIES = "recsys.ties"
 
 
@@ -38,6 +40,8 @@ class PostFrame:
         Steps never fall: posts stand in the order in which they were made.
     weight : ndarray, shape (p,), float32
         1, or less for demoted posts.
+    acted : tuple of ndarray, int64
+        Slots of sets of (agent, root) that kernels leave out; a filter may set them.
     """
 
     def __init__(self, world: World, ctx: StepContext) -> None:
@@ -47,6 +51,7 @@ class PostFrame:
         self.root: I32 = posts["root"]
         self.step: I32 = posts["step"]
         self.weight: npt.NDArray[np.float32] = posts["weight"]
+        self.acted: tuple[I64, ...] = _NOTHING
 
     def __len__(self) -> int:
         return len(self.author)
@@ -150,14 +155,14 @@ class AgentFrame:
         return np.sort(np.where(versions >= 0, self.posts.root[versions], -1), axis=1)
 
     @cached_property
-    def barred(self) -> tuple[I32, I64, I32, I32]:
-        """(own, mute_ptr, mutes, seen) as `oasis.kernels.feeds` takes them."""
+    def barred(self) -> tuple[I32, I64, I32, I32, tuple[I64, ...]]:
+        """(own, mute_ptr, mutes, seen, acted) as `oasis.kernels.feeds` takes them."""
         if not self.posts.ctx.personal:
             own = np.full(len(self.ids), _NOBODY, np.int32)
-            return own, np.zeros(len(self.ids) + 1, np.int64), np.empty(0, np.int32), self.seen
+            return own, np.zeros(len(self.ids) + 1, np.int64), np.empty(0, np.int32), self.seen, _NOTHING
         indptr, muted = self.posts.muted
         offsets, at = take_rows(indptr, self.ids)
-        return self.ids, offsets, muted[at], self.seen
+        return self.ids, offsets, muted[at], self.seen, self.posts.acted
 
     def allowed(self, row: I64, posts: I32, want_seen: bool) -> Bool:
         """Return which (row of this frame, post) pairs `barred` lets through: the kernels' check, for single pairs."""
@@ -170,6 +175,10 @@ class AgentFrame:
         if frame.ctx.personal:
             mine, author, root_author = self.ids[row], frame.author[posts], frame.root_author(posts)
             keep &= (author != mine) & (root_author != mine)
+            for slots in frame.acted:
+                found = np.empty(len(row), np.int64)
+                find(slots, mine.astype(np.int64) << 32 | roots, found)
+                keep &= found < 0
             if len(frame.world.mutes):
                 keep &= ~frame.world.mutes.contains(mine, author) & ~frame.world.mutes.contains(mine, root_author)
         return keep

@@ -115,7 +115,7 @@ class Similar:
             return out
         vectors = interest_vectors(self.frame.world, agents.ids)
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.int64).astype(np.float64))
-        (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots) = agents.following, agents.barred
+        (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots, acted) = agents.following, agents.barred
         roots, ties = np.full(out.posts.shape, -1, np.int32), np.zeros(out.posts.shape, np.uint64)
         counts = np.zeros(len(agents), np.int64)
 
@@ -123,7 +123,7 @@ class Similar:
             ends = slice(rows.start, rows.stop + 1)
             kernel(
                 *products, self._bound, self._ptr, self._root_end, *self._rows, follow_ptr[ends], follows,
-                own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen,
+                own[rows], mute_ptr[ends], mutes, seen_roots[rows], seen, acted,
                 out.posts[rows], roots[rows], out.scores[rows], ties[rows], counts[rows],
             )  # fmt: skip
 

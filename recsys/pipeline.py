@@ -21,7 +21,7 @@ __all__ = ["Pipeline"]
 
 I32 = npt.NDArray[np.int32]
 
-_MARGIN = 8  # candidates beyond the feed's size, since filters take some
+_MARGIN = 2  # candidates beyond the feed's size, since filters take some
 _LONGER = 4  # how many more are asked for when filters took too many
 
 
@@ -60,10 +60,10 @@ class Pipeline:
         """Score what all agents share."""
         frame = PostFrame(world, ctx)
         self._frame = frame
-        each(self._sources(ctx), lambda source: source.prepare(frame))
         if ctx.personal:
             for one in self.filters:
                 one.prepare(frame)
+        each(self._sources(ctx), lambda source: source.prepare(frame))
 
     def recommend(self, world: World, ctx: StepContext, agent_ids: I32, k: int) -> Feeds:
         """Return feeds of at most `k` posts.

@@ -127,9 +127,9 @@ class Everyone:
                 at: slice, rows: tuple[I32, I32, I32, I32, F64] = rows, barred: tuple[Any, ...] = part.barred,
                 lists: _Lists = lists, ended: Bool = ended,
             ) -> None:  # fmt: skip
-                own, mute_ptr, mutes, seen_roots = barred
+                own, mute_ptr, mutes, seen_roots, acted = barred
                 feeds.walk(
-                    *rows, own[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen,
+                    *rows, own[at], mute_ptr[at.start : at.stop + 1], mutes, seen_roots[at], seen, acted,
                     lists.posts[at], lists.roots[at], lists.scores[at], lists.counts[at], ended[at],
                 )  # fmt: skip
 
@@ -175,13 +175,13 @@ class Followed:
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Select among the posts of the authors that each agent follows."""
         lists = _Lists(len(agents), want)
-        (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots) = agents.following, agents.barred
+        (follow_ptr, follows), (own, mute_ptr, mutes, seen_roots, acted) = agents.following, agents.barred
 
         def select(at: slice) -> None:
             ends = slice(at.start, at.stop + 1)
             feeds.followed(
                 self._author_ptr, *self._rows, follow_ptr[ends], follows,
-                own[at], mute_ptr[ends], mutes, seen_roots[at], seen,
+                own[at], mute_ptr[ends], mutes, seen_roots[at], seen, acted,
                 lists.posts[at], lists.roots[at], lists.scores[at], lists.ties[at], lists.counts[at],
             )  # fmt: skip
 

@@ -9,7 +9,8 @@ insertion: a list is at any time the best of what was looked at, whatever the or
 `posts`, `roots`, `scores`, `ties` are the lists, shape (n, w); posts and roots are -1 beyond `counts`.
 `own`, `mute_ptr`, `mutes`, `seen` say what agent i must not get: rows by ``own[i]`` or by the sorted
 ``mutes[mute_ptr[i]:mute_ptr[i + 1]]`` (as author of the version or of its root), and, with `want_seen` False,
-roots in the sorted ``seen[i]``; with `want_seen` True only those.
+roots in the sorted ``seen[i]``; with `want_seen` True only those. Nor what it acted on: `acted` are the slots of sets
+of (agent, root), see `oasis.kernels.pairs`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
+Acted = tuple[I64, ...]
 
 
 @kernel()
 def walk(
     row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_score: F64,
-    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
+    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, counts: I64, ended: Bool,
 ) -> None:  # fmt: skip
     """Fill each list with the first allowed rows, one per root, of rows that stand in order already.
@@ -55,7 +57,9 @@ def walk(
                 if roots_i[j] == root:
                     taken = True
                     break
-            if taken or not allowed(row_author[r], row_root_author[r], root, me, mutes, low, high, seen_i, want_seen):
+            if taken or not allowed(
+                row_author[r], row_root_author[r], root, me, mutes, low, high, seen_i, want_seen, acted
+            ):
                 continue
             posts[i, count], roots[i, count], scores[i, count] = row_post[r], root, row_score[r]
             count += 1
@@ -83,7 +87,7 @@ def pack_rows(
 @kernel()
 def followed(
     author_ptr: I64, rows: I64, row_score: F64, follow_ptr: I64, follows: I32,
-    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
+    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
     """Fill each list with the best rows of followed authors; an author's rows (`pack_rows`) stand by falling score."""
@@ -114,7 +118,7 @@ def followed(
                     if tie > ties_i[width - 1]:
                         continue
                 root, root_author = rows[r, 2] >> 32, rows[r, 3]
-                if allowed(author, root_author, root, me, mutes, low, high, seen_i, want_seen):
+                if allowed(author, root_author, root, me, mutes, low, high, seen_i, want_seen, acted):
                     post = rows[r, 2] & 0x7FFFFFFF
                     count = place(post, root, score, tie, count, posts_i, roots_i, scores_i, ties_i)
         counts[i] = count
@@ -124,7 +128,7 @@ def followed(
 def co_engaged(
     mine: I32, engager_ptr: I64, engagers: I32, ring_ptr: I64, ring_items: I32,
     item_post: I32, item_author: I32, item_weight: F64, item_tie: U64,
-    own: I32, me: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
+    own: I32, me: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
     """Fill each list with the items most often engaged with together with the agent's own, `mine`.
@@ -165,7 +169,7 @@ def co_engaged(
             if score <= 0.0 or (count == width and score < scores_i[width - 1]):
                 continue
             author = item_author[item]
-            if allowed(author, author, item_post[item], me_i, mutes, low, high, seen_i, want_seen):
+            if allowed(author, author, item_post[item], me_i, mutes, low, high, seen_i, want_seen, acted):
                 count = place(
                     item_post[item], item_post[item], score, item_tie[item],
                     count, posts_i, roots_i, scores_i, ties_i,

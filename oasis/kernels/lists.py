@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from oasis.kernels import pairs
 from oasis.kernels.compiled import kernel
 
 __all__ = ["allowed", "best_numpy", "holds", "place"]
@@ -35,13 +36,20 @@ def holds(values: I32, low: int, high: int, wanted: int) -> bool:
 
 @kernel()
 def allowed(
-    author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool
-) -> bool:
+    author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool,
+    acted: tuple[I64, ...],
+) -> bool:  # fmt: skip
+    """Whether an agent may be given a row; see `oasis.kernels.feeds`."""
     if author == me or root_author == me:
         return False
     if low < high and (holds(mutes, low, high, author) or holds(mutes, low, high, root_author)):
         return False
-    return bool(holds(seen, 0, len(seen), root) == want_seen)
+    if holds(seen, 0, len(seen), root) != want_seen:
+        return False
+    for slots in acted:  # noqa: SIM110
+        if pairs.holds(slots, me, root):
+            return False
+    return True
 
 
 @kernel()

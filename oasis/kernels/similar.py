@@ -21,30 +21,26 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
+Acted = tuple[I64, ...]
 
 _BLOCK = 64  # texts looked at together: wide enough for SIMD, narrow enough to skip often
-_SPARE = 2  # so many times as many texts as places: some may not be shown
+_SPARE = 2
 _AGENTS = 24  # whose products are held at a time: 2 MB with 10,000 texts
 
 
 @kernel()
-def _likely(dots: npt.NDArray[np.number], bound: F64, most: npt.NDArray[np.number], reach: F64, width: int) -> float:
-    """Return a score that about `width` texts of an agent reach; 0 where there are few texts.
+def _reached(dots: npt.NDArray[np.number], bound: F64, most: npt.NDArray[np.number], reach: F64) -> None:
+    """Fill ``most`` with the largest product of each block, and ``reach`` with a score that a text of it reaches.
 
-    A block's largest product times its smallest bound is reached in that block: of these the `width`-th largest.
-    Fills ``most`` with the largest product of each block.
+    That is the largest product times the smallest bound.
     """
-    blocks = len(most)
-    for b in range(blocks):
+    for b in range(len(most)):
         block = dots[b * _BLOCK : min((b + 1) * _BLOCK, len(bound))]
         largest = block[0]
         for t in range(len(block)):  # no branch: this loop becomes SIMD
             largest = max(largest, block[t])
         most[b] = largest
         reach[b] = largest * bound[min((b + 1) * _BLOCK, len(bound)) - 1]
-    if blocks < 2 * width:
-        return 0.0
-    return np.partition(reach, blocks - width)[blocks - width]
 
 
 @kernel()
@@ -53,7 +49,7 @@ def similar(
     text_ptr: I64, root_end: I64,
     row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_factor: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
-    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
+    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
     """Fill each list with the rows of authors not followed with the largest positive ``dots[i, text] * row_factor``.
@@ -63,7 +59,8 @@ def similar(
     largest factor, the rows of a root by falling factor; ``bound[t]`` is the largest of all. Texts stand by falling
     bound.
 
-    Of each agent the texts above a likely score are looked at; if they do not fill its list, all are.
+    Of each agent the texts above a score that about twice as many reach as there are places are looked at; if they do
+    not fill its list, twice as many, and so on.
     """
     width, texts = posts.shape[1], len(bound)
     blocks = (texts + _BLOCK - 1) // _BLOCK
@@ -71,10 +68,12 @@ def similar(
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
         me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
-        begin = _likely(dots[i], bound, most, reach, _SPARE * width)
-        if want_seen:
-            begin = 0.0
+        _reached(dots[i], bound, most, reach)
+        likely = _SPARE * width
         while True:
+            begin = 0.0
+            if likely <= blocks and not want_seen:
+                begin = np.partition(reach, blocks - likely)[blocks - likely]
             threshold = max(begin, 5e-324)  # the smallest positive number: scores of zero leave
             count = 0
             for b in range(blocks):
@@ -93,7 +92,7 @@ def similar(
                             break
                         if count == width and best == threshold and row_tie[first] > ties_i[width - 1]:
                             continue
-                        if not allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen):
+                        if not allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen, acted):
                             continue
                         chosen = 0.0
                         for v in range(first, r):  # the best version by an author who is neither followed nor barred
@@ -113,7 +112,7 @@ def similar(
             if count == width or begin <= 0.0:
                 break
             posts_i[:], roots_i[:] = -1, -1
-            begin = 0.0
+            likely *= _SPARE
         counts[i] = count
 
 
@@ -123,7 +122,7 @@ def similar_to(
     text_ptr: I64, root_end: I64,
     row_post: I32, row_root: I32, row_author: I32, row_root_author: I32, row_factor: F64, row_tie: U64,
     follow_ptr: I64, follows: I32,
-    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool,
+    own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
     """Multiply and select as `similar` does, a few agents at a time, so that products stay in the cache.
@@ -137,6 +136,6 @@ def similar_to(
         similar(
             dots, bound, text_ptr, root_end,
             row_post, row_root, row_author, row_root_author, row_factor, row_tie, follow_ptr[a : b + 1], follows,
-            own[a:b], mute_ptr[a : b + 1], mutes, seen[a:b], want_seen,
+            own[a:b], mute_ptr[a : b + 1], mutes, seen[a:b], want_seen, acted,
             posts[a:b], roots[a:b], scores[a:b], ties[a:b], counts[a:b],
         )  # fmt: skip

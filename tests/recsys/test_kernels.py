@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.kernels import feeds, interests, rank, tokens
+from oasis.kernels import feeds, interests, pairs, rank, tokens
 from oasis.kernels.lists import best_numpy
 from oasis.kernels.similar import similar
 from oasis.randomness import Draws
 
 NONE = np.empty(0, np.int32)
+NO_ACTS = (np.full(1, pairs.EMPTY, np.int64),)
 
 
 def below(name: str, high: int, count: int, seed: int) -> np.ndarray:
@@ -108,7 +109,7 @@ def test_lists_are_the_best_distinct_roots(seed: int) -> None:
     )
     feeds.followed(
         np.array([0, 0, rows]), packed, packed.view(float), np.array([0, 1]), np.array([1], np.int32),
-        np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False,
+        np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False, NO_ACTS,
         out, got_roots, got_scores, got_ties, counts,
     )  # fmt: skip
     wanted = best_numpy(posts, roots, scores, ties, width)
@@ -149,6 +150,12 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
     mutes = [np.unique(draw(f"m{i}", people, 1 + i % 2)) for i in range(agents)]
     seen = np.sort(draw("seen", every, agents * 20).reshape(agents, 20), axis=1)
     own = np.arange(agents, dtype=np.int32)
+    acted_on = draw("acted", every, agents * (1 + every // 4)).reshape(agents, -1)
+    acted = np.full(1 << 14, pairs.EMPTY, np.int64)
+    pairs.add(
+        acted, np.zeros(1 << 14, np.int32), (own[:, None].astype(np.int64) << 32 | acted_on).ravel(),
+        np.zeros(acted_on.size, np.int32), np.empty(acted_on.size, np.bool_),
+    )  # fmt: skip
 
     def ptr(lists: list[np.ndarray]) -> np.ndarray:
         return np.r_[0, np.cumsum([len(part) for part in lists])].astype(np.int64)
@@ -158,13 +165,14 @@ def test_similar_finds_the_best_distinct_roots(seed: int) -> None:
     similar(
         dots, bound, np.r_[0, np.cumsum(np.bincount(text, minlength=texts))].astype(np.int64),
         np.repeat(ends, np.diff(ends, prepend=0)), post, root, author, root_author, factor, tie,
-        ptr(follows), np.concatenate(follows), own, ptr(mutes), np.concatenate(mutes), seen, want_seen,
+        ptr(follows), np.concatenate(follows), own, ptr(mutes), np.concatenate(mutes), seen, want_seen, (acted,),
         posts, roots, scores, ties, counts,
     )  # fmt: skip
     for i in range(agents):
         score = dots[i, text].astype(np.float64) * factor
         barred = [i, *mutes[i]]
         may = (score > 0) & (np.isin(root, seen[i]) == want_seen) & ~np.isin(author, follows[i])
+        may &= ~np.isin(root, acted_on[i])
         may &= ~np.isin(author, barred) & ~np.isin(root_author, barred)
         at = np.flatnonzero(may)
         at = at[best_numpy(post[at], root[at], score[at], tie[at], width)]

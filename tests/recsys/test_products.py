@@ -34,7 +34,7 @@ def test_feeds_do_not_depend_on_what_multiplies(agents: int, texts: int) -> None
             kernel(
                 *products, factor, np.arange(texts + 1), np.arange(1, texts + 1), ids, ids, author, author, factor,
                 ids.astype(np.uint64), nobody[ends], ids[:0], np.arange(agents, dtype=np.int32)[rows], nobody[ends],
-                ids[:0], seen[rows], False, posts[rows], roots[rows], scores[rows], ties[rows], counts[rows],
+                ids[:0], seen[rows], False, (np.full(1, -1, np.int64),), posts[rows], roots[rows], scores[rows], ties[rows], counts[rows],
             )  # fmt: skip
 
         way(pool).select(mine, select)
