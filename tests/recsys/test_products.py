@@ -24,6 +24,8 @@ def test_feeds_do_not_depend_on_what_multiplies(agents: int, texts: int) -> None
     author, nobody = draw("author", 40, texts).astype(np.int32), np.zeros(agents + 1, np.int64)
     seen = np.sort(draw("seen", texts, agents * 8).reshape(agents, 8).astype(np.int32), axis=1)
 
+    nothing = (np.full(1, -1, np.int64),)
+
     def lists(way: type[ByteProducts] | type[FloatProducts]) -> list[np.ndarray]:
         posts, roots = np.full((agents, width), -1, np.int32), np.full((agents, width), -1, np.int32)
         scores, ties = np.zeros((agents, width)), np.zeros((agents, width), np.uint64)
@@ -34,7 +36,7 @@ def test_feeds_do_not_depend_on_what_multiplies(agents: int, texts: int) -> None
             kernel(
                 *products, factor, np.arange(texts + 1), np.arange(1, texts + 1), ids, ids, author, author, factor,
                 ids.astype(np.uint64), nobody[ends], ids[:0], np.arange(agents, dtype=np.int32)[rows], nobody[ends],
-                ids[:0], seen[rows], False, (np.full(1, -1, np.int64),), posts[rows], roots[rows], scores[rows], ties[rows], counts[rows],
+                ids[:0], seen[rows], False, nothing, posts[rows], roots[rows], scores[rows], ties[rows], counts[rows],
             )  # fmt: skip
 
         way(pool).select(mine, select)
