@@ -4,7 +4,8 @@
 
 Actions are those of agents that behave: a third votes, a fifth writes, the rest repost, follow, mute, search or do
 nothing. Applied is: judged, counted, its text stored. Measured are rounds of one action of every agent, rounds of
-`--batch` agents of all (a step of a run), and both with X's default actions only. The tables grow all the while.
+`--batch` agents of all (a step of a run; five times as many), and both with X's default actions only. The tables
+grow all the while.
 Recording is not part of it (see the run's own benchmarks).
 """
 
@@ -116,9 +117,11 @@ def main() -> None:
     rng = np.random.default_rng(1)
     world = small_world(arguments.agents, arguments.posts, 1)
     mixes = {"all kinds": MIX, "x defaults": {kind: MIX[kind] for kind in X.default_actions}}
-    sizes = sorted({arguments.agents, min(arguments.batch, arguments.agents)}, reverse=True)
+    sizes = {arguments.agents: arguments.rounds, min(arguments.batch, arguments.agents): 5 * arguments.rounds}
     applied = [
-        {"actions": name, **apply_rounds(world, n, mix, arguments.rounds)} for name, mix in mixes.items() for n in sizes
+        {"actions": name, **apply_rounds(world, n, mix, rounds)}
+        for name, mix in mixes.items()
+        for n, rounds in sizes.items()
     ]
     check_invariants(world)
 

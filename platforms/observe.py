@@ -7,15 +7,17 @@ import numpy.typing as npt
 
 from oasis.interfaces import Feeds, Observations, RowFlag, StepContext
 from oasis.kernels import platform as kernels
+from oasis.kernels.threads import in_parts
 from oasis.platforms.round import I32, I64, Bool, Visible
 from oasis.platforms.rules import Rules
-from oasis.platforms.visibility import users_visible
 from oasis.world.world import World
 
 __all__ = ["NEWEST_COMMENTS", "observe", "shown_comments"]
 
 NEWEST_COMMENTS = 16
 """How many of a post's newest comments compete for being shown. Assumed: a screen or two."""
+_LOOKED = 1000  # agents worth a thread
+_PICKED = 10_000  # rows worth a thread
 
 
 def observe(
@@ -40,7 +42,13 @@ def _flags(world: World, agent_ids: I32, agents: I32, feeds: Feeds, roots: I32, 
     posts = world.posts
     author, first = posts["author"][feeds.post_ids], posts["author"][roots]
     seen = np.empty(len(roots), np.bool_)
-    kernels.seen_before(feeds.offsets, roots, _remembered_roots(world, agent_ids), seen)
+    remembered = world.seen.get(agent_ids)
+
+    def look(part: slice) -> None:
+        offsets = feeds.offsets[part.start : part.stop + 1]
+        kernels.seen_before(offsets, roots, remembered[part], posts["root"], seen)
+
+    in_parts(len(agent_ids), look, _LOOKED)
     vote = world.post_reactions.values(agents, roots)
     flags = np.zeros(len(roots), np.uint8)
     for flag, true in (
@@ -54,13 +62,6 @@ def _flags(world: World, agent_ids: I32, agents: I32, feeds: Feeds, roots: I32, 
     ):
         flags |= np.where(true, np.uint8(flag), np.uint8(0))
     return flags
-
-
-def _remembered_roots(world: World, agent_ids: I32) -> I32:
-    remembered = world.seen.get(agent_ids)
-    if not len(world.posts):
-        return np.full_like(remembered, -1)
-    return np.where(remembered >= 0, world.posts["root"][remembered], -1).astype(np.int32)
 
 
 def shown_comments(world: World, agents: I32, roots: I32, most: int, ctx: StepContext) -> tuple[I64, I32]:
@@ -81,21 +82,18 @@ def shown_comments(world: World, agents: I32, roots: I32, most: int, ctx: StepCo
     wanted[roots[commented]] = True
     distinct = np.flatnonzero(wanted)
     ranked = _ranked(world, distinct, ctx)
-    at = np.searchsorted(distinct, roots[commented])
-    picked = np.full((m, most), -1, np.int32)
-    taken = np.zeros(m, np.int64)
-    rows = commented
-    for column in range(NEWEST_COMMENTS):  # one comment per post at a time, until each row has enough
-        comment = ranked[at, column]
-        there = (comment >= 0) & (taken[rows] < most)
-        rows, at, comment = rows[there], at[there], comment[there]
-        if not len(rows):
-            break
-        seen = users_visible(world, agents[rows], world.comments["author"][comment])
-        picked[rows[seen], taken[rows[seen]]] = comment[seen]
-        taken[rows[seen]] += 1
+    place = (np.cumsum(wanted) - 1)[roots[commented]]
+    who, author = agents[commented], world.comments["author"]
+    picked, taken = np.empty((len(place), most), np.int32), np.empty(len(place), np.int64)
+
+    def pick(part: slice) -> None:
+        of = (ranked, author, world.users["banned"], world.mutes.slots)
+        kernels.pick_comments(place[part], who[part], *of, picked[part], taken[part])
+
+    in_parts(len(place), pick, _PICKED)
     offsets = np.zeros(m + 1, np.int64)
-    np.cumsum(taken, out=offsets[1:])
+    offsets[1:][commented] = taken
+    np.cumsum(offsets, out=offsets)
     return offsets, picked[picked >= 0]
 
 

@@ -8,7 +8,16 @@ import numpy.typing as npt
 from oasis.kernels.compiled import kernel
 from oasis.kernels.pairs import holds
 
-__all__ = ["best_version", "best_version_numpy", "seen_before", "seen_before_numpy", "visible", "visible_numpy"]
+__all__ = [
+    "best_version",
+    "best_version_numpy",
+    "pick_comments",
+    "pick_comments_numpy",
+    "seen_before",
+    "seen_before_numpy",
+    "visible",
+    "visible_numpy",
+]
 
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
@@ -93,7 +102,7 @@ def visible_numpy(
 
 
 @kernel()
-def seen_before(offsets: I64, roots: I32, remembered: I32, out: Bool) -> None:
+def seen_before(offsets: I64, roots: I32, remembered: I32, root: I32, out: Bool) -> None:
     """Fill `out` with whether the root of a row is among what its agent remembers.
 
     Parameters
@@ -102,21 +111,27 @@ def seen_before(offsets: I64, roots: I32, remembered: I32, out: Bool) -> None:
         Feeds in CSR form.
     roots : shape (m,)
     remembered : shape (n, w)
-        Roots seen by each agent, -1 where there is none.
+        Posts seen by each agent, -1 where there is none.
+    root
+        Column of posts.
     """
+    seen = np.empty(remembered.shape[1], np.int32)
     for i in range(len(offsets) - 1):
+        for j in range(remembered.shape[1]):
+            seen[j] = root[remembered[i, j]] if remembered[i, j] >= 0 else -1
         for row in range(offsets[i], offsets[i + 1]):
             out[row] = False
             for j in range(remembered.shape[1]):
-                if remembered[i, j] == roots[row]:
+                if seen[j] == roots[row]:
                     out[row] = True
                     break
 
 
-def seen_before_numpy(offsets: I64, roots: I32, remembered: I32) -> Bool:
+def seen_before_numpy(offsets: I64, roots: I32, remembered: I32, root: I32) -> Bool:
     """Return what `seen_before` fills in, with NumPy alone."""
     row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return np.asarray((remembered[row] == roots[:, None]).any(axis=1))
+    seen = np.where(remembered >= 0, root[remembered], -1)
+    return np.asarray((seen[row] == roots[:, None]).any(axis=1))
 
 
 @kernel()
@@ -147,3 +162,53 @@ def best_version_numpy(offsets: I64, roots: I32, posts: I32, scores: F32) -> Boo
     out = np.ones(len(posts), np.bool_)
     out[order[1:][same]] = False
     return out
+
+
+@kernel()
+def pick_comments(
+    place: I64, agents: I32, ranked: I32, author: I32, banned: Bool, muted: I64, picked: I32, taken: I64
+) -> None:
+    """Fill `picked` with the first comments of each row's post whose authors are neither banned nor muted.
+
+    Parameters
+    ----------
+    place, agents : shape (m,)
+        The post's row in `ranked`, and who looks.
+    ranked : shape (p, c)
+        Comments of each post, best first; -1 after the last.
+    author
+        Column of comments.
+    banned
+        Column of users.
+    muted
+        Slots of the set of (agent, muted user).
+    picked : shape (m, most)
+        -1 after the last.
+    taken : shape (m,)
+        Filled with how many there are.
+    """
+    for i in range(len(place)):
+        n = 0
+        for column in range(ranked.shape[1]):
+            comment = ranked[place[i], column]
+            if comment < 0 or n == picked.shape[1]:
+                break
+            if not banned[author[comment]] and not holds(muted, agents[i], author[comment]):
+                picked[i, n] = comment
+                n += 1
+        picked[i, n:] = -1
+        taken[i] = n
+
+
+def pick_comments_numpy(
+    place: I64, agents: I32, ranked: I32, author: I32, banned: Bool, muted: I64, most: int
+) -> tuple[I32, I64]:
+    """Return the (picked, taken) that `pick_comments` fills in; `muted` holds packed pairs, in any order."""
+    comments = ranked[place]
+    user = author[comments]
+    seen = (comments >= 0) & ~banned[user] & ~np.isin(agents.astype(np.int64)[:, None] << 32 | user, muted)
+    seen &= np.cumsum(seen, axis=1) <= most
+    taken = seen.sum(axis=1)
+    picked = np.full((len(place), most), -1, np.int32)
+    picked[np.arange(most) < taken[:, None]] = comments[seen]
+    return picked, taken

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from oasis.kernels import csr
+from oasis.kernels.threads import in_parts
 from oasis.world.relation import Relation
 
 __all__ = ["FollowGraph"]
@@ -19,6 +20,7 @@ Bool = npt.NDArray[np.bool_]
 
 _COMPACT_ABOVE = 0.1  # changes per base edge at which the base is rebuilt
 _COMPACT_FLOOR = 100_000
+_LOOKED_UP = 10_000  # pairs worth a thread
 
 
 class _Rows:
@@ -165,7 +167,8 @@ class FollowGraph:
     def _base_position(self, follower: npt.ArrayLike, followee: npt.ArrayLike) -> I64:
         a, b = np.ascontiguousarray(follower, np.int64), np.ascontiguousarray(followee, np.int64)
         out = np.empty(len(a), np.int64)
-        csr.in_row(self._out.indptr, self._out.indices, a, b, out)
+        rows = self._out
+        in_parts(len(a), lambda part: csr.in_row(rows.indptr, rows.indices, a[part], b[part], out[part]), _LOOKED_UP)
         return out
 
     def _changed(self) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from oasis.actions import USER_ACTIONS, Action, ActionBatch
 from oasis.interfaces import Feeds, RowFlag, StepContext
+from oasis.kernels import pairs
 from oasis.kernels import platform as kernels
 from oasis.platforms.reddit import Reddit
 from oasis.platforms.rules import Rules
@@ -133,5 +134,24 @@ def test_kernels_equal_numpy(feeds: list[list[tuple[int, int, int]]]) -> None:
     kernels.best_version(offsets, roots, posts, scores, best)
     assert np.array_equal(best, kernels.best_version_numpy(offsets, roots, posts, scores))
     remembered = np.resize(np.array([-1, 3, 1], np.int32), (len(feeds), 2))
-    kernels.seen_before(offsets, roots, remembered, seen)
-    assert np.array_equal(seen, kernels.seen_before_numpy(offsets, roots, remembered))
+    root = np.array([0, 0, 2, 4], np.int32)
+    kernels.seen_before(offsets, roots, remembered, root, seen)
+    assert np.array_equal(seen, kernels.seen_before_numpy(offsets, roots, remembered, root))
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_picking_comments_equals_numpy(most: int) -> None:
+    rng = np.random.default_rng(most)
+    ranked = rng.integers(0, 40, (30, 5)).astype(np.int32)
+    ranked[np.arange(5) >= rng.integers(0, 6, 30)[:, None]] = -1
+    author, banned = rng.integers(0, 8, 40).astype(np.int32), rng.random(8) < 0.2
+    place, agents = rng.integers(0, 30, 300), rng.integers(0, 8, 300).astype(np.int32)
+    keys = np.unique(rng.integers(0, 8, 12) << 32 | rng.integers(0, 8, 12))
+    slots = np.full(64, pairs.EMPTY, np.int64)
+    pairs.add(slots, np.zeros(64, np.int32), keys, np.ones(len(keys), np.int32), np.empty(len(keys), np.bool_))
+    picked, taken = np.empty((300, most), np.int32), np.empty(300, np.int64)
+    kernels.pick_comments(place, agents, ranked, author, banned, slots, picked, taken)
+    plain_picked, plain_taken = kernels.pick_comments_numpy(place, agents, ranked, author, banned, keys, most)
+    assert len(np.unique(taken)) == most + 1
+    np.testing.assert_array_equal(picked, plain_picked)
+    np.testing.assert_array_equal(taken, plain_taken)
