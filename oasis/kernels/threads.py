@@ -6,13 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
 from oasis.errors import ScenarioError
 
-__all__ = ["aside", "available", "each", "in_parts"]
+__all__ = ["aside", "available", "both", "each", "in_parts"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,6 +59,17 @@ def each(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
     if len(items) == 1 or available() == 1 or getattr(_here, "busy", False):
         return [work(item) for item in items]
     return list(_pool().map(work, items))
+
+
+def both(one: Callable[[], T], other: Callable[[], R]) -> tuple[T, R]:
+    """Return what two pieces of work return, done at the same time."""
+    if available() == 1 or getattr(_here, "busy", False):
+        return one(), other()
+    beside = _pool().submit(other)
+    try:
+        return one(), beside.result()
+    finally:
+        wait([beside])
 
 
 async def aside(work: Callable[[], R]) -> R:

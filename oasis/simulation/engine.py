@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from oasis.actions import Action, ActionBatch, Outcome, TargetKind
 from oasis.clock import Clock
 from oasis.interfaces import Applied, InferenceClient, Observations, Policy, Question, Recommender, StepContext
+from oasis.kernels.threads import both
 from oasis.records import INTERVIEWS, LLM_CALLS
 from oasis.scenario import Intervention
 from oasis.simulation.assembly import Parts, build_recommender
@@ -195,12 +196,13 @@ class Engine:
         tables = self._tables(step, outside, batch, applied, seen, reader)
         tables["interviews"] = interviews
         self._recommender.update(world, tables["events"], tables["impressions"])
-        self._chain(tables, active)
-        metrics: dict[str, float | int | bool | str] = dict(
-            step_metrics(world, seen, batch, applied, platform.actions, step <= parts.scenario.simulation.warmup_steps)
+        warm_up = step <= parts.scenario.simulation.warmup_steps
+        self.digest, measured = both(
+            lambda: self._chained(tables, active),
+            lambda: step_metrics(world, seen, batch, applied, platform.actions, warm_up),
         )
         watch.lap("tables")
-        metrics = {"step": step, **metrics, "step_digest": self.digest.hex(), **watch.laps}
+        metrics = {"step": step, **measured, "step_digest": self.digest.hex(), **watch.laps}
         self.torn = False
         return StepResult(step, active, world.users["policy"][active], _failed(active, decided), tables, metrics)
 
@@ -296,14 +298,14 @@ class Engine:
         calls = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
         return {"events": events, "impressions": impressions, "llm_calls": calls}
 
-    def _chain(self, tables: dict[str, pa.Table], active: npt.NDArray[np.int32]) -> None:
+    def _chained(self, tables: dict[str, pa.Table], active: npt.NDArray[np.int32]) -> bytes:
         world = self.parts.world
         digest = hashlib.blake2b(self.digest, digest_size=16)
         for name in ("events", "impressions", "interviews"):
             digest.update(digest_table(tables[name]))
         digest.update(world.seen.content(active))
         digest.update(world.engaged.content(active))
-        self.digest = digest.digest()
+        return digest.digest()
 
 
 def _failed(active: npt.NDArray[np.int32], decided: ActionBatch) -> npt.NDArray[np.int16]:
