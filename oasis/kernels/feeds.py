@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.lists import allowed, place
+from oasis.kernels.lists import allowed, holds, place
 
 __all__ = ["co_engaged", "followed", "merge", "pack_rows", "walk"]
 
@@ -29,6 +29,8 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Acted = tuple[I64, ...]
+
+_NOTES = 1024  # a power of two: 8 KB
 
 
 @kernel()
@@ -96,6 +98,7 @@ def followed(
     for i in range(len(own)):
         most = max(most, follow_ptr[i + 1] - follow_ptr[i])
     begin, end, best = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
+    refused = np.full(_NOTES, -1, np.int64)  # roots that an agent may not be given: many follow reposts of the same
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
         me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
@@ -110,6 +113,8 @@ def followed(
             if count == width and best[f] < scores_i[width - 1]:
                 continue
             author = follows[follow_ptr[i] + f]
+            if author == me or holds(mutes, low, high, author):
+                continue
             for r in range(begin[f], end[f]):
                 score, tie = row_score[r, 0], np.uint64(rows[r, 1])
                 if count == width and score <= scores_i[width - 1]:
@@ -118,9 +123,14 @@ def followed(
                     if tie > ties_i[width - 1]:
                         continue
                 root, root_author = rows[r, 2] >> 32, rows[r, 3]
-                if allowed(author, root_author, root, me, mutes, low, high, seen_i, want_seen, acted):
+                note = np.int64(i) << 32 | root
+                if refused[root % _NOTES] == note:
+                    continue
+                if allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen, acted):
                     post = rows[r, 2] & 0x7FFFFFFF
                     count = place(post, root, score, tie, count, posts_i, roots_i, scores_i, ties_i)
+                else:
+                    refused[root % _NOTES] = note
         counts[i] = count
 
 
