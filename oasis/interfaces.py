@@ -286,7 +286,10 @@ class Platform(Protocol):
         ...
 
     def observe(self, world: World, agent_ids: I32, feeds: Feeds, ctx: StepContext) -> Observations:
-        """Turn feeds into what agents see: rows they may not see removed, flags and comments added. Pure."""
+        """Turn feeds into what agents see: rows they may not see removed, flags and comments added.
+
+        Pure, and called for several batches at once, from threads.
+        """
         ...
 
     def read(self, world: World, requests: ActionBatch, ctx: StepContext) -> Views:
@@ -355,7 +358,10 @@ class Recommender(Protocol):
         ...
 
     def recommend(self, world: World, ctx: StepContext, agent_ids: I32, k: int) -> Feeds:
-        """Return feeds of at most `k` posts, best first. Pure: the same whatever agents are asked for together."""
+        """Return feeds of at most `k` posts, best first.
+
+        Pure: the same whatever agents are asked for together. It is called for several batches at once, from threads.
+        """
         ...
 
     def update(self, world: World, events: pa.Table, impressions: pa.Table) -> None:
