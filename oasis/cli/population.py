@@ -14,6 +14,7 @@ from oasis.errors import PopulationError, ScenarioError
 from oasis.paths import check_absent
 from oasis.plugins import load
 from oasis.population import SOURCES, Population, describe, load_population, write_population
+from oasis.population.figure_data import figure_data
 from oasis.world.embeddings import Embedder
 
 __all__ = ["population"]
@@ -89,11 +90,17 @@ def import_(
 @population.command("describe")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Choice(_FILES), help="Format [default: by the file's name].")
+@click.option("--figures", type=click.Path(path_type=Path), help="Folder to make, for figures and their data.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def describe_(path: Path, source: str | None, as_json: bool) -> None:
-    """Say what a population is like: size, degrees, reciprocity, assortativity, activity, what was refused."""
+def describe_(path: Path, source: str | None, figures: Path | None, as_json: bool) -> None:
+    """Say what a population is like: size, degrees, reciprocity, groups, clusters, activity, what was refused."""
+    if figures is not None:
+        check_absent(figures, PopulationError)
     by_name = {".csv": "x-csv", ".json": "reddit-json"}.get(path.suffix.lower(), "parquet")
-    _show(load_population(source or by_name, path), as_json)
+    found = load_population(source or by_name, path)
+    if figures is not None:
+        _draw(found, figures)
+    _show(found, as_json)
 
 
 def _setting(setting: str) -> tuple[str, Any]:
@@ -112,6 +119,16 @@ def _write(found: Population, out: Path, embedder: Embedder | None, as_json: boo
     click.echo(f"written to {out}", err=True)
 
 
+def _draw(found: Population, folder: Path) -> None:
+    from oasis.runs.population_figures import draw_population  # matplotlib takes half a second to import
+
+    try:
+        names = draw_population(figure_data(found), folder)
+    except OSError as error:
+        raise PopulationError(f"{folder}: cannot be written: {error.strerror}; choose another --figures") from None
+    click.echo(f"written to {folder}: {', '.join(names)}", err=True)
+
+
 def _show(found: Population, as_json: bool) -> None:
     facts = describe(found)
     if as_json:
@@ -126,6 +143,8 @@ def _show(found: Population, as_json: bool) -> None:
 def _plain(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list):
+        return " ".join(f"{number:.3f}" for number in value)
     if isinstance(value, dict):
         return ", ".join(f"{reason}: {count}" for reason, count in value.items()) or "none"
     return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"

@@ -8,86 +8,93 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from oasis.kernels.csr import in_row
 from oasis.population.population import Population
+from oasis.population.power_law import fit_tail
+from oasis.population.structure import Graph
 
-__all__ = ["describe", "tail_exponent"]
-
-_TAIL_SHARE = 0.05  # the tail is what the 5% most followed have; assumed: small enough to be past the bend
+__all__ = ["describe"]
 
 
 def describe(population: Population) -> dict[str, Any]:
     """Return counts and statistics of a population; null where they are not defined.
 
-    ``in_degree_exponent`` is the maximum-likelihood exponent of the in-degree's tail; ``reciprocity`` the share of
-    edges that are returned, ``mutual_pairs`` that of connected pairs; ``same_group`` the share of edges within a
-    group, beside ``same_group_by_chance`` if the same in- and out-degrees met at random, ``group_assortativity`` the
-    excess over chance as a share of the greatest possible (Newman 2003, equation 2); ``top_tenth_activity`` what the
-    most active tenth have of all activity.
+    ``in_degree_exponent`` and ``out_degree_exponent`` are of the tails (`oasis.population.power_law`), with
+    ``_error`` their standard error, ``_x_min`` where the tail begins and ``_tail`` how many agents are in it.
+    ``reciprocity`` is the share of edges that are returned, ``mutual_pairs`` that of connected pairs; ``same_group``
+    the share of edges within a group, beside ``same_group_by_chance`` if the same in- and out-degrees met at random,
+    ``group_assortativity`` the excess over chance as a share of the greatest possible (Newman 2003, equation 2);
+    ``clustering`` the mean local coefficient of sampled agents (`oasis.population.structure`); ``weak_components`` and
+    ``strong_components`` are counted, ``weakly_`` and ``strongly_connected`` the share of agents in the largest;
+    ``top_tenth_activity`` what the most active tenth have of all activity; ``activity_by_hour`` the mean chance to act
+    in each UTC hour.
     """
     n, edges = len(population), len(population.follower)
-    received = np.bincount(population.followee, minlength=n)
-    sent = np.bincount(population.follower, minlength=n)
-    same, chance = _assortativity(population, sent, received)
-    returned = _reciprocity(population) if edges else None
+    texts = population.posts.text
     level = np.sort(population.activity.mean(axis=1, dtype=np.float64))[::-1]
     total = float(level.sum())
-    texts = population.posts.text
     reasons = [row["reason"] for row in population.refused_rows]
+    bios = population.bio.drop_null()
     return {
         "agents": n,
         "follows": edges,
         "history_posts": len(population.posts),
         "distinct_history_texts": pc.count_distinct(texts).as_py() if len(texts) else 0,
         "empty_bios": int(pc.sum(pc.equal(pc.utf8_length(population.bio.fill_null("")), 0)).as_py()),
+        "distinct_bios": pc.count_distinct(bios).as_py() / len(bios) if len(bios) else None,
         "mean_follows": edges / n,
-        "most_followed": int(received.max()),
-        "in_degree_exponent": tail_exponent(received),
-        "reciprocity": returned,
-        "mutual_pairs": None if returned is None else returned / (2.0 - returned),
-        "same_group": same,
-        "same_group_by_chance": chance,
-        "group_assortativity": None
-        if same is None or chance is None or chance == 1
-        else (same - chance) / (1 - chance),
+        **_degrees("in_degree", np.bincount(population.followee, minlength=n)),
+        **_degrees("out_degree", np.bincount(population.follower, minlength=n)),
+        **_structure(population),
         "mean_activity": total / n,
         "top_tenth_activity": float(level[: max(1, n // 10)].sum()) / total if total else None,
+        "activity_by_hour": population.activity.mean(axis=0, dtype=np.float64).tolist(),
         "refused_rows": len(reasons),
         "refused_by_reason": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
     }
 
 
-def tail_exponent(degrees: npt.NDArray[np.integer]) -> float | None:
-    """Return the exponent of a power-law tail, ``1 + m / sum(ln(x / (x_min - 1/2)))`` (Clauset, Shalizi and Newman
-    2009, equation 3.7); x_min is the smallest of the largest 5%. None for fewer than 50 in the tail."""
-    ordered = np.sort(degrees[degrees > 0])[::-1]
-    tail = ordered[: int(len(ordered) * _TAIL_SHARE)]
-    if len(tail) < 50 or tail[-1] < 2:
-        return None
-    return float(1.0 + len(tail) / np.log(tail / (tail[-1] - 0.5)).sum())
+def _degrees(name: str, degrees: npt.NDArray[np.integer]) -> dict[str, Any]:
+    law = fit_tail(degrees)
+    return {
+        f"{name}_median": float(np.median(degrees)),
+        f"{name}_max": int(degrees.max()),
+        f"{name}_exponent": None if law is None else law.exponent,
+        f"{name}_error": None if law is None else law.error,
+        f"{name}_x_min": None if law is None else law.x_min,
+        f"{name}_tail": None if law is None else law.tail,
+    }
 
 
-def _reciprocity(population: Population) -> float:
-    """Return the share of edges whose reverse is there: looked up in sorted rows, one per follower."""
-    follower, followee = population.follower, population.followee
-    packed = np.sort(follower.astype(np.int64) << 32 | followee)
-    indptr = np.r_[0, np.cumsum(np.bincount(follower, minlength=len(population)))]
-    place = np.empty(len(packed), np.int64)
-    in_row(indptr, (packed & 0xFFFFFFFF).astype(np.int32), followee.astype(np.int64), follower.astype(np.int64), place)
-    return float((place >= 0).mean())
+def _structure(population: Population) -> dict[str, Any]:
+    n = len(population)
+    graph = Graph.of(n, population.follower, population.followee)
+    returned = graph.reciprocity()
+    same, chance = _groups(population, graph)
+    apart = same is None or chance is None or chance >= 1.0
+    clustering, error = graph.clustering(population.keys)
+    (weak, weakly), (strong, strongly) = graph.components("weak"), graph.components("strong")
+    return {
+        "reciprocity": returned,
+        "mutual_pairs": None if returned is None else returned / (2.0 - returned),
+        "same_group": same,
+        "same_group_by_chance": chance,
+        "group_assortativity": None if apart else (same - chance) / (1.0 - chance),  # type: ignore[operator]
+        "clustering": clustering,
+        "clustering_error": error,
+        "weak_components": weak,
+        "weakly_connected": weakly,
+        "strong_components": strong,
+        "strongly_connected": strongly,
+    }
 
 
-def _assortativity(
-    population: Population, sent: npt.NDArray[np.intp], received: npt.NDArray[np.intp]
-) -> tuple[float | None, float | None]:
+def _groups(population: Population, graph: Graph) -> tuple[float | None, float | None]:
     encoded = population.group.dictionary_encode()
-    group = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    edges = len(population.follower)
-    if not edges or not len(encoded.dictionary):
+    names, edges = len(encoded.dictionary), len(graph.indices)
+    if not edges or not names:
         return None, None
-    mine, theirs = group[population.follower], group[population.followee]
-    same = float(((mine == theirs) & (mine >= 0)).mean())
+    group = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     known = group >= 0
-    out = np.bincount(group[known], weights=sent[known], minlength=len(encoded.dictionary)) / edges
-    into = np.bincount(group[known], weights=received[known], minlength=len(encoded.dictionary)) / edges
-    return same, float((out * into).sum())
+    sent, received = (np.bincount(ids, minlength=len(group)) for ids in (population.follower, population.followee))
+    out, into = (np.bincount(group[known], count[known], names) / edges for count in (sent, received))
+    return graph.alike(group), float((out * into).sum())

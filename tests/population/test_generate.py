@@ -11,8 +11,6 @@ import pytest
 from oasis.errors import ScenarioError
 from oasis.grammar import TOPICS
 from oasis.population import describe, load_population
-from oasis.population.describe import tail_exponent
-from oasis.randomness import Draws, agent_keys
 from oasis.world.world import World
 
 
@@ -92,14 +90,6 @@ def test_nights_are_quiet_by_local_time() -> None:
     assert found.activity.min(axis=1)[found.activity.max(axis=1) > 0.9].max() < 0.5  # the most active sleep too
 
 
-def test_tail_exponent_of_a_known_law() -> None:
-    u = Draws(1).uniform("power law", 0, agent_keys(np.arange(200_000)))
-    degrees = np.floor(10 * u ** (-1 / 1.5) + 0.5).astype(int)  # density exponent 2.5
-    assert tail_exponent(degrees) == pytest.approx(2.5, abs=0.05)
-    assert tail_exponent(np.array([1, 2, 3])) is None
-    assert tail_exponent(np.full(1000, 5)) == pytest.approx(1 + 1 / np.log(5 / 4.5))
-
-
 def test_a_description_by_hand(tmp_path: Path) -> None:
     users = {"username": list("abcd"), "group": ["p", "p", "q", None], "bio": ["x", "", None, "y"]}
     pl.DataFrame(users).write_parquet(tmp_path / "users.parquet")
@@ -107,6 +97,10 @@ def test_a_description_by_hand(tmp_path: Path) -> None:
     pl.DataFrame(edges).write_parquet(tmp_path / "follows.parquet")
     facts = describe(load_population("parquet", tmp_path))
     assert facts["empty_bios"] == 2
+    assert facts["distinct_bios"] == 1
+    assert (facts["in_degree_median"], facts["in_degree_max"], facts["out_degree_max"]) == (1, 2, 2)
+    assert facts["in_degree_exponent"] is None
+    assert facts["activity_by_hour"] == pytest.approx([0.05] * 24)
     assert facts["reciprocity"] == pytest.approx(2 / 5)
     assert facts["mutual_pairs"] == pytest.approx(1 / 4)
     assert facts["same_group"] == pytest.approx(2 / 5)
