@@ -91,14 +91,17 @@ def _heading(run: Run) -> str:
 
 def _summary_text(summary: Summary) -> str:
     manifest, coverage, calls = summary.run.manifest, summary.coverage, summary.calls
+    effect = summary.effects
     decided = "".join(f", {count:,} by {one_line(name)}" for name, count in coverage["decided_by"].items())
     lines = [
         _heading(summary.run),
         f"seed {manifest.seed}, state hash {manifest.state_hash or '- (the run has not ended)'}",
         "",
-        f"agents      {coverage['registered']:,} registered, {coverage['active']:,} active at least once",
+        f"agents      {coverage['registered']:,} registered, {coverage['active']:,} active at least once, "
+        f"{effect.mean_active:,.1f} a step on average",
         f"decisions   {coverage['decisions']:,}{decided}, {coverage['llm_failed']:,} llm_failed, "
         f"{coverage['llm_invalid']:,} llm_invalid",
+        *effect.lines(),
     ]
     if calls["attempts"]:
         by_status = ", ".join(f"{count:,} {status}" for status, count in calls.items() if status != "attempts")

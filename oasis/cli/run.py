@@ -14,10 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 import click
+import polars as pl
 
 from oasis.cli.progress import RunProgress
 from oasis.errors import OasisError, ReplayError, ScenarioError
 from oasis.runs import open_run
+from oasis.runs.effects import Effects, effects
+from oasis.runs.summary import action_counts
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 from oasis.simulation.rerun import Outcome, Rerun
@@ -163,7 +166,7 @@ def report(
 ) -> None:
     """Print how a run ended; `further` goes into the JSON."""
     seconds = time.perf_counter() - begun
-    coverage = summary.coverage
+    coverage, effect = summary.coverage, _effects(summary, out)
     if as_json:
         facts = {
             "status": summary.status,
@@ -172,6 +175,7 @@ def report(
             "state_hash": summary.state_hash,
             "coverage": coverage,
             "tokens": summary.tokens,
+            "effects": None if effect is None else effect.to_dict(),
             "seconds": round(seconds, 3),
             **further,
         }
@@ -179,11 +183,16 @@ def report(
         return
     decided = ", ".join(f"{count:,} by {name}" for name, count in coverage["decided_by"].items())
     click.echo(f"{summary.status}: {summary.steps_done} steps in {seconds:.1f} s")
-    click.echo(f"agents      {coverage['registered']:,} registered, {coverage['active']:,} active")
+    per_step = "" if effect is None else f", {effect.mean_active:,.1f} a step on average"
+    click.echo(
+        f"agents      {coverage['registered']:,} registered, {coverage['active']:,} active at least once{per_step}"
+    )
     click.echo(f"decisions   {coverage['decisions']:,}: {decided or 'none'}")
     failed = coverage["llm_failed"] + coverage["llm_invalid"]
     if failed:
         click.echo(f"failures    {coverage['llm_failed']:,} without an answer, {coverage['llm_invalid']:,} invalid")
+    for line in [] if effect is None else effect.lines():
+        click.echo(line)
     if any(summary.tokens.values()):
         tokens = summary.tokens
         click.echo(f"tokens      {tokens['input']:,} in ({tokens['cached']:,} cached), {tokens['output']:,} out")
@@ -193,3 +202,13 @@ def report(
         click.echo(f"look at     {out}/report.html  {out}/figures/overview.png")
     elif summary.status == "done" and (message := open_run(out).manifest.message):
         click.echo(f"note        {message}")
+
+
+def _effects(summary: RunSummary, out: Path) -> Effects | None:
+    """Return what came of the decisions, from the run directory; None where it cannot be read."""
+    try:
+        run = open_run(out)
+        counts = action_counts(run)
+        return effects(run, counts.filter(~pl.col("outside")), summary.coverage["decisions"])
+    except OasisError:  # the run failed before it wrote one; the error that ended it says why
+        return None

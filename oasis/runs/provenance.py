@@ -23,7 +23,7 @@ _OF_NO_RESULT = (
     *("cli", "testing", "experiments"),
     *(f"runs/{folder}" for folder in ("comparison", "export", "verification")),
     *(f"runs/{name}" for name in ("figure_data.py", "figures.py", "inspection.py", "report.html.j2", "report.py")),
-    *(f"runs/{name}" for name in ("summary.py", "text_table.py")),
+    *(f"runs/{name}" for name in ("effects.py", "summary.py", "text_table.py")),
 )
 """What only looks at runs."""
 

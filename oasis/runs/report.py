@@ -74,6 +74,7 @@ def render_report(summary: Summary, figures: dict[str, str]) -> str:
         subtitle=subtitle(summary),
         state_words=_STATES.get(summary.state, summary.state),
         coverage=coverage,
+        effects=summary.effects,
         cascades=summary.cascades.filter(pl.col("size") > 1),
         failed=coverage["llm_failed"] + coverage["llm_invalid"],
         share=lambda count: f"{count / decisions:.1%}" if decisions else "–",
@@ -99,7 +100,7 @@ def subtitle(summary: Summary) -> str:
     parts = [
         f"{summary.coverage['active']:,} active at least once",
         f"{_count(summary.steps_done, 'step')} ({time})",
-        _count(summary.coverage["decisions"], "activation"),
+        _count(summary.coverage["decisions"], "decision"),
         _count(int(accepted), "accepted action"),
         f"seed {manifest.seed}",
     ]

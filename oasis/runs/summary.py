@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from oasis.runs.cascades import cascades
+from oasis.runs.effects import Effects, effects
 from oasis.runs.handles import without_mentions
 from oasis.runs.manifest import Manifest
 from oasis.runs.reading import Run
@@ -35,6 +36,8 @@ class Summary:
         The same of agent -1.
     cascades : polars.DataFrame
         The largest, with ``content``.
+    effects : Effects
+        What came of the decisions.
     """
 
     run: Run
@@ -46,6 +49,7 @@ class Summary:
     actions: pl.DataFrame
     outside: pl.DataFrame
     cascades: pl.DataFrame
+    effects: Effects
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
@@ -64,6 +68,7 @@ class Summary:
             "llm_calls": self.calls,
             "history": history(manifest),
             "refused_rows": len(manifest.refused_rows),
+            "effects": self.effects.to_dict(),
             "actions": self.actions.to_dicts(),
             "outside": self.outside.to_dicts(),
             "cascades": self.cascades.to_dicts(),
@@ -82,16 +87,19 @@ def summarise(run: Run, top_cascades: int = 10) -> Summary:
     manifest = run.manifest
     counts = action_counts(run)
     outside = pl.col("outside")
+    covered = manifest.coverage.model_dump() if run.ended else coverage(run)
+    actions = counts.filter(~outside).drop("outside")
     return Summary(
         run,
         run.state,
         run.steps_done,
-        manifest.coverage.model_dump() if run.ended else coverage(run),
+        covered,
         manifest.tokens.model_dump() if run.ended else _tokens(run),
         call_counts(run),
-        counts.filter(~outside).drop("outside"),
+        actions,
         counts.filter(outside).drop("outside"),
         with_content(run, cascades(run).head(top_cascades)),
+        effects(run, actions, covered["decisions"]),
     )
 
 

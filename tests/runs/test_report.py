@@ -11,6 +11,7 @@ from oasis import Scenario, Simulation
 from oasis.runs import open_run
 from oasis.runs.figure_data import activity, exposure, figure_data, followers, reception
 from oasis.runs.report import write_report
+from oasis.runs.summary import summarise
 from oasis.testing.runs import HOSTILE, MadeUpRun
 
 
@@ -67,6 +68,39 @@ def test_nothing_is_loaded_and_scripts_are_forbidden(hostile):
 def test_coverage_comes_first(hostile):
     headings = re.findall(r"<h2>(.*?)</h2>", (hostile / "report.html").read_text("utf-8"))
     assert headings[:2] == ["Decision coverage", "Cost"]
+
+
+def test_what_came_of_decisions_is_told(tmp_path):
+    scenario = Scenario.from_dict(
+        {
+            "simulation": {"steps": 4},
+            "recsys": {"embedder": "hashed-ngrams"},
+            "population": {"agents": 60, "mean_active": 0.5},
+            "interventions": [{"step": 2, "kind": "post", "author": 0, "content": "From outside."}],
+        }
+    )
+    Simulation(scenario, tmp_path / "run").run_sync()
+    run = open_run(tmp_path / "run")
+    effects = summarise(run).effects
+    mine = run.events.filter(pl.col("agent_id") >= 0).with_columns(pl.col("action", "outcome").cast(pl.String))
+    events = mine.collect().to_dicts()
+    idle = {"do_nothing", "search_posts", "search_user", "trend", "refresh", "listen_from_group"}
+    changing = {(e["step"], e["agent_id"]) for e in events if e["outcome"] == "accepted" and e["action"] not in idle}
+    decisions = {(e["step"], e["agent_id"]) for e in events}
+    assert (effects.changed, effects.decisions) == (len(changing), len(decisions))
+    assert 0 < effects.changed < effects.decisions
+    assert effects.mean_active == len(decisions) / 4
+    assert (effects.feeds, effects.empty_feeds) == (len(decisions), run.metrics.collect()["empty_feeds"].sum())
+    posts = run.posts.filter(pl.col("step") > 0).collect()
+    assert effects.new_posts == len(posts) - 1
+    for row in effects.mix.iter_rows(named=True):
+        asked = [e for e in events if e["action"] == row["action"]]
+        assert (row["asked"], row["accepted"]) == (len(asked), sum(e["outcome"] == "accepted" for e in asked))
+        assert row["share"] == pytest.approx(len(asked) / len(events))
+    assert effects.mix["asked"].sum() == len(events)
+    page = "".join(Page((tmp_path / "run" / "report.html").read_text("utf-8")).text)
+    assert f"{len(changing) / len(decisions):.1%}of decisions changed the platform" in page
+    assert f"{effects.mean_active:.4g} in a step" in page
 
 
 @pytest.mark.parametrize(("status", "words"), [("stopped", "This run was stopped"), ("failed", "This run failed")])
