@@ -242,6 +242,7 @@ def main() -> None:
                 print(f"{platform}: {active:,} of {size:,} agents", file=sys.stderr)
                 one = ("--one", str(people / str(active)), "--platform", platform, "--steps", str(given.steps))
                 results.append({"meant": active, **_apart(*one)})
+                print(f"{results[-1]['step_s']:.3f} s a step", file=sys.stderr)
     last = {r["platform"]: r for r in sorted(results, key=lambda r: (r["registered"], r["meant"]))}
     result = {
         "benchmark": "scale",
