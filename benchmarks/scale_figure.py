@@ -80,7 +80,7 @@ def _memory(axes: Axes, results: list[dict[str, Any]]) -> None:
         axes.plot(x, [r[key] for r in results], color=colour, linewidth=2, marker="o", label=label)
     for r in results:
         place = r["registered"], r["bytes_per_agent"]
-        axes.annotate(f"{place[1]:,.0f}", place, (0, -16), textcoords="offset points", ha="center", color=INK)
+        axes.annotate(f"{place[1]:,.0f}", place, (6, 7), textcoords="offset points", ha="left", color=INK)
     _logarithmic(axes)
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.6, high * 2)
