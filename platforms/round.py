@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from oasis.actions import Action, ActionBatch, Outcome
 from oasis.interfaces import Applied
+from oasis.kernels import rank
 from oasis.kernels import rounds as kernels
 from oasis.randomness import Lane, derive_keys
 from oasis.world.table import Table
@@ -74,8 +75,8 @@ class Round:
         self.text = np.full(m, -1, np.int32)
         self.written: tuple[I64, pa.LargeStringArray] | None = None
         self._codes = np.clip(self.action, 0, max(Action))
-        self._order, self._starts = np.empty(m, np.int64), np.empty(_KINDS + 1, np.int64)
-        kernels.group(self._codes, self._starts, self._order)
+        self._order, self._starts = np.empty(m, np.int64), np.zeros(_KINDS + 1, np.int64)
+        rank.group(self._codes, self._starts, self._order)
 
     def pending(self, *actions: Action) -> I64:
         """Return the undecided rows of these actions, in row order."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -19,8 +20,17 @@ from oasis.world.embeddings import Embedder
 
 __all__ = ["population"]
 
+Command = TypeVar("Command", bound=Callable[..., None])
+
 _OPTIONS = {"agents", "mean_active", "seed"}
 _FILES = [source for source in SOURCES if source != "generate"]
+
+
+def _embedding_options(command: Command) -> Command:
+    embedder = click.option(
+        "--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it."
+    )
+    return embedder(click.option("--no-embeddings", is_flag=True, help="Embed no bios.")(command))
 
 
 @click.group()
@@ -33,8 +43,7 @@ def population() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter, e.g. reciprocity=0.5.")
-@click.option("--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it.")
-@click.option("--no-embeddings", is_flag=True, help="Embed no bios.")
+@_embedding_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def generate(
@@ -49,7 +58,7 @@ def generate(
 ) -> None:
     """Generate a population and write it as Parquet."""
     check_absent(out, PopulationError)
-    embeds = None if no_embeddings else load("embedders", embedder)()
+    embeds = _embedder(embedder, no_embeddings)
     further = dict(_setting(setting) for setting in settings)
     for key in sorted(further.keys() & _OPTIONS):
         raise ScenarioError(f"--set {key}: is an option of its own; give --{key.replace('_', '-')}")
@@ -63,8 +72,7 @@ def generate(
 @click.option("--source", type=click.Choice(_FILES), required=True, help="Format of the file.")
 @click.option("--activity-path", type=click.Path(path_type=Path), help="CSV with activity counts, for x-csv.")
 @click.option("--mean-active", type=float, default=0.05, show_default=True, help="Mean chance to act in a step.")
-@click.option("--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it.")
-@click.option("--no-embeddings", is_flag=True, help="Embed no bios.")
+@_embedding_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def import_(
@@ -82,7 +90,7 @@ def import_(
     if (file is None) == (path is None):
         raise click.UsageError("name one file, as FILE or as --path")
     check_absent(out, PopulationError)
-    embeds = None if no_embeddings else load("embedders", embedder)()
+    embeds = _embedder(embedder, no_embeddings)
     found = load_population(source, file or path, activity_path=activity_path, mean_active=mean_active)
     _write(found, out, embeds, as_json)
 
@@ -111,6 +119,10 @@ def _setting(setting: str) -> tuple[str, Any]:
         return key.strip(), json.loads(text)
     except ValueError:
         return key.strip(), text
+
+
+def _embedder(name: str, none: bool) -> Embedder | None:
+    return None if none else load("embedders", name)()
 
 
 def _write(found: Population, out: Path, embedder: Embedder | None, as_json: bool) -> None:

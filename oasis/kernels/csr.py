@@ -10,12 +10,14 @@ from oasis.kernels.compiled import kernel
 __all__ = [
     "gather",
     "gather_numpy",
+    "holds",
     "in_order",
     "in_order_numpy",
     "in_row",
     "in_row_numpy",
     "merge_rows",
     "merge_rows_numpy",
+    "position",
     "take_rows",
     "transpose",
     "transpose_numpy",
@@ -42,18 +44,29 @@ def gather_numpy(indptr: I64, rows: I64, offsets: I64) -> I64:
 
 
 @kernel()
+def position(values: I32, low: int, high: int, wanted: int) -> int:
+    """Return where the sorted part of `values` from `low` to before `high` holds `wanted`, or -1."""
+    end = high
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and values[low] == wanted else -1
+
+
+@kernel()
+def holds(values: I32, low: int, high: int, wanted: int) -> bool:
+    """Return whether the sorted part of `values` from `low` to before `high` holds `wanted`."""
+    return position(values, low, high, wanted) >= 0
+
+
+@kernel()
 def in_row(indptr: I64, indices: I32, rows: I64, wanted: I64, out: I64) -> None:
     """Fill `out` with the position of ``wanted[i]`` in the sorted row ``rows[i]``, or -1."""
     for i in range(len(rows)):
-        low, high = indptr[rows[i]], indptr[rows[i] + 1]
-        end = high
-        while low < high:
-            middle = (low + high) // 2
-            if indices[middle] < wanted[i]:
-                low = middle + 1
-            else:
-                high = middle
-        out[i] = low if low < end and indices[low] == wanted[i] else -1
+        out[i] = position(indices, indptr[rows[i]], indptr[rows[i] + 1], wanted[i])
 
 
 def in_row_numpy(indptr: I64, indices: I32, rows: I64, wanted: I64) -> I64:

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.lists import allowed, holds, place
+from oasis.kernels.csr import holds
+from oasis.kernels.lists import allowed, place
 
 __all__ = ["co_engaged", "followed", "merge", "pack_rows", "walk"]
 

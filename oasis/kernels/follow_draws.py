@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.philox import block
+from oasis.kernels.philox import block, uniform
+from oasis.kernels.population import find
 
 __all__ = ["choose", "close"]
 
@@ -27,23 +28,6 @@ U64 = npt.NDArray[np.uint64]
 
 _ATTEMPTS = 24  # to find somebody new in a group, and as many again anywhere; few are needed but in tiny groups
 _STEPS = 16  # attempts to close a triad
-
-
-@kernel(inline=True)
-def _unit(a: np.uint64, b: np.uint64, key: np.uint64) -> float:
-    return (np.float64(block(a, b, key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
-
-
-@kernel(inline=True)
-def _find(upper: F64, table: I32, at: float) -> int:
-    """Return the first place where `upper` exceeds `at`, as `oasis.kernels.population.find` does."""
-    size, last = len(table), len(upper) - 1
-    place = table[min(int(at / (upper[last] / size)), size - 1)]
-    while place > 0 and upper[place - 1] > at:
-        place -= 1
-    while place < last and upper[place] <= at:
-        place += 1
-    return int(place)
 
 
 @kernel()
@@ -87,11 +71,11 @@ def choose(
             for _ in range(count[kind, i]):
                 out[at] = -1
                 for attempt in range(2 * _ATTEMPTS):
-                    alike = _unit(keys[i], draw, key) < within and attempt < _ATTEMPTS
-                    u = _unit(keys[i], draw + np.uint64(1), key)
+                    alike = uniform(keys[i], draw, key) < within and attempt < _ATTEMPTS
+                    u = uniform(keys[i], draw + np.uint64(1), key)
                     draw += np.uint64(2)
                     where = low + u * (high - low) if alike else u * weights[-1]
-                    other = order[_find(weights, guide, where)]
+                    other = order[find(weights, guide, where)]
                     if taken[other] != i:
                         taken[other] = i
                         out[at] = other
@@ -148,11 +132,11 @@ def close(
             draw = np.uint64(kind) << np.uint64(48)
             for _ in range(count[kind, i]):
                 out[at] = -1
-                stays = _unit(keys[i], draw, key) < alike[kind, mine]
+                stays = uniform(keys[i], draw, key) < alike[kind, mine]
                 draw += np.uint64(1)
                 for _attempt in range(_STEPS if length[i] else 0):
                     ways = block(keys[i], draw, key)
-                    chance = _unit(keys[i], draw + np.uint64(1), key)
+                    chance = uniform(keys[i], draw + np.uint64(1), key)
                     draw += np.uint64(2)
                     step = np.int64(((ways >> np.uint64(32)) * np.uint64(length[i])) >> np.uint64(32))
                     between = codes[start[i] + step] >> 1
@@ -166,10 +150,10 @@ def close(
                     out[at] = other
                     break
                 for attempt in range(2 * _ATTEMPTS if out[at] < 0 else 0):
-                    u = _unit(keys[i], draw, key)
+                    u = uniform(keys[i], draw, key)
                     draw += np.uint64(1)
                     where = low + u * (high - low) if stays and attempt < _ATTEMPTS else u * weights[-1]
-                    other = order[_find(weights, guide, where)]
+                    other = order[find(weights, guide, where)]
                     if taken[other] == i or (attempt < _ATTEMPTS and not stays and group[other] == mine):
                         continue
                     taken[other] = i

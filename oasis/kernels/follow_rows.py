@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.philox import block
+from oasis.kernels.csr import holds
+from oasis.kernels.philox import uniform
 
 __all__ = ["compare", "keep", "pack", "received", "scatter", "tidy", "walk"]
 
@@ -81,18 +82,9 @@ def compare(begin: int, end: int, start: I64, length: I32, codes: I32, group: I1
             other, one_way = codes[x] >> 1, codes[x] & 1
             dropped[x] = 0
             if one_way:
-                wanted = i << 1 | 1
-                low = start[other]
-                last = low + length[other]
-                high = last
-                while low < high:
-                    middle = (low + high) // 2
-                    if codes[middle] < wanted:
-                        low = middle + 1
-                    else:
-                        high = middle
+                mutual = holds(codes, start[other], start[other] + length[other], i << 1 | 1)
                 # the sum's parity tells which: neither the earlier nor the later agent is favoured
-                if low < last and codes[low] == wanted and (i < other) == ((i + other) % 2 == 0):
+                if mutual and (i < other) == ((i + other) % 2 == 0):
                     dropped[x] = 1
                     continue
             found[one_way, 1 if group[i] != group[other] else 0] += 1
@@ -132,8 +124,7 @@ def keep(
                 a, b = keys[i], keys[other]
                 if not one_way and a > b:
                     a, b = b, a
-                u = (np.float64(block(a, b, key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
-                if u >= limit:
+                if uniform(a, b, key) >= limit:
                     continue
             codes[start[i] + count] = codes[x]
             count += 1

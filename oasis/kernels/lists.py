@@ -12,26 +12,14 @@ import numpy.typing as npt
 
 from oasis.kernels import pairs
 from oasis.kernels.compiled import kernel
+from oasis.kernels.csr import holds
 
-__all__ = ["allowed", "best_numpy", "holds", "place"]
+__all__ = ["allowed", "best_numpy", "place"]
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-
-
-@kernel()
-def holds(values: I32, low: int, high: int, wanted: int) -> bool:
-    """Whether the sorted part of `values` holds `wanted`."""
-    end = high
-    while low < high:
-        middle = (low + high) // 2
-        if values[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return bool(low < end and values[low] == wanted)
 
 
 @kernel()

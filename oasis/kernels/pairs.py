@@ -28,48 +28,48 @@ def _home(key: int, mask: int) -> int:
     return int(np.int64(h ^ (h >> np.uint64(31))) & mask)
 
 
+@kernel(inline=True)
+def _slot(slots: I64, key: int) -> int:
+    """Return the slot of a key, or -1."""
+    mask = len(slots) - 1
+    at = _home(key, mask)
+    while slots[at] != -1 and slots[at] != key:
+        at = (at + 1) & mask
+    return at if slots[at] == key else -1
+
+
+@kernel(inline=True)
+def _room(slots: I64, key: int) -> tuple[int, int]:
+    """Return the slot of a key, else the unused one where the search for it ended; and the first tombstone, or -1."""
+    mask = len(slots) - 1
+    at, grave = _home(key, mask), -1
+    while slots[at] != -1 and slots[at] != key:
+        if slots[at] == -2 and grave < 0:
+            grave = at
+        at = (at + 1) & mask
+    return at, grave
+
+
 @kernel()
 def holds(slots: I64, a: int, b: int) -> bool:
     """Return whether the pair ``(a, b)``, packed as ``a * 2^32 + b``, is in the set; for use in other kernels."""
-    key, mask = int(a) << 32 | int(b), len(slots) - 1
-    at = _home(key, mask)
-    while slots[at] != -1:
-        if slots[at] == key:
-            return True
-        at = (at + 1) & mask
-    return False
+    return _slot(slots, int(a) << 32 | int(b)) >= 0
 
 
 @kernel()
 def find(slots: I64, wanted: I64, out: I64) -> None:
     """Fill `out` with the slot of each wanted key, or -1."""
-    mask = len(slots) - 1
     for i in range(len(wanted)):
-        at = _home(wanted[i], mask)
-        out[i] = -1
-        while slots[at] != -1:
-            if slots[at] == wanted[i]:
-                out[i] = at
-                break
-            at = (at + 1) & mask
+        out[i] = _slot(slots, wanted[i])
 
 
 @kernel()
 def add(slots: I64, values: I32, keys: I64, new: I32, added: Bool) -> int:
     """Insert keys with values; a key already there keeps its value. Return how many never-used slots were taken."""
-    mask = len(slots) - 1
     taken = 0
     for i in range(len(keys)):
-        at = _home(keys[i], mask)
-        grave = -1
-        added[i] = True
-        while slots[at] != -1:
-            if slots[at] == keys[i]:
-                added[i] = False
-                break
-            if slots[at] == -2 and grave < 0:
-                grave = at
-            at = (at + 1) & mask
+        at, grave = _room(slots, keys[i])
+        added[i] = slots[at] != keys[i]
         if added[i]:
             if grave >= 0:
                 at = grave
@@ -83,16 +83,11 @@ def add(slots: I64, values: I32, keys: I64, new: I32, added: Bool) -> int:
 @kernel()
 def discard(slots: I64, keys: I64, gone: Bool) -> None:
     """Remove keys, leaving tombstones; `gone` says which were there."""
-    mask = len(slots) - 1
     for i in range(len(keys)):
-        at = _home(keys[i], mask)
-        gone[i] = False
-        while slots[at] != -1:
-            if slots[at] == keys[i]:
-                slots[at] = -2
-                gone[i] = True
-                break
-            at = (at + 1) & mask
+        at = _slot(slots, keys[i])
+        gone[i] = at >= 0
+        if gone[i]:
+            slots[at] = -2
 
 
 @kernel()
@@ -113,15 +108,9 @@ def vote(slots: I64, values: I32, keys: I64, wanted: I8, undo: Bool, old: I32) -
     taken, more
         How many never-used slots were taken, and how many keys there are more than before.
     """
-    mask = len(slots) - 1
     taken, more = 0, 0
     for i in range(len(keys)):
-        at = _home(keys[i], mask)
-        grave = -1
-        while slots[at] != -1 and slots[at] != keys[i]:
-            if slots[at] == -2 and grave < 0:
-                grave = at
-            at = (at + 1) & mask
+        at, grave = _room(slots, keys[i])
         old[i] = values[at] if slots[at] == keys[i] else 0
         if undo[i]:
             if old[i] == wanted[i]:

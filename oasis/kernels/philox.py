@@ -13,7 +13,17 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["bits", "bits_numpy", "block", "gumbels", "gumbels_numpy", "philox4x32", "uniforms", "uniforms_numpy"]
+__all__ = [
+    "bits",
+    "bits_numpy",
+    "block",
+    "gumbels",
+    "gumbels_numpy",
+    "philox4x32",
+    "uniform",
+    "uniforms",
+    "uniforms_numpy",
+]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
@@ -53,6 +63,12 @@ def block(a: np.uint64, b: np.uint64, key: np.uint64) -> np.uint64:
     return (c1 << shift) | c0
 
 
+@kernel(inline=True)
+def uniform(a: np.uint64, b: np.uint64, key: np.uint64) -> float:
+    """Return a uniform in the open interval (0, 1), on the centres of 2^52 equal cells; for use in other kernels."""
+    return (np.float64(block(a, b, key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
+
+
 @kernel()
 def bits(key: np.uint64, agents: U64, items: U64, out: U64) -> None:
     """Fill `out` with 64 random bits for each (agent key, item key)."""
@@ -62,17 +78,16 @@ def bits(key: np.uint64, agents: U64, items: U64, out: U64) -> None:
 
 @kernel()
 def uniforms(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
-    """Fill `out` with uniforms in the open interval (0, 1), on the centres of 2^52 equal cells."""
+    """Fill `out` with uniforms, see `uniform`."""
     for i in range(len(out)):
-        out[i] = (np.float64(block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
+        out[i] = uniform(agents[i], items[i], key)
 
 
 @kernel()
 def gumbels(key: np.uint64, agents: U64, items: U64, out: F64) -> None:
     """Fill `out` with standard Gumbel draws, -log(-log(u))."""
     for i in range(len(out)):
-        u = (np.float64(block(agents[i], items[i], key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
-        out[i] = -math.log(-math.log(u))
+        out[i] = -math.log(-math.log(uniform(agents[i], items[i], key)))
 
 
 def bits_numpy(key: int, agents: U64, items: U64) -> U64:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.philox import block, gumbels_numpy
+from oasis.kernels.philox import gumbels_numpy, uniform
 
 __all__ = [
     "best_items",
@@ -96,8 +96,7 @@ def best_items(begin: int, end: int, key: np.uint64, keys: U64, weight: F64, out
     for i in range(begin, end):
         best[:] = -np.inf
         for item in range(len(weight)):
-            u = (np.float64(block(keys[i], np.uint64(item), key) >> np.uint64(12)) * 2.0 + 1.0) * 2.0**-53
-            value = weight[item] - math.log(-math.log(u))
+            value = weight[item] - math.log(-math.log(uniform(keys[i], np.uint64(item), key)))
             at = k
             while at > 0 and value > best[at - 1]:
                 at -= 1
@@ -154,26 +153,25 @@ def guide_numpy(upper: F64, size: int) -> I64:
 
 
 @kernel()
-def find(upper: F64, table: I64, at: F64, out: I64) -> None:
-    """Fill `out` with the first place where `upper` (cumulated weights) exceeds ``at[i]``, at most the last.
+def find(upper: F64, table: npt.NDArray[np.signedinteger], at: float) -> int:
+    """Return the first place where `upper` (cumulated weights) exceeds `at`, at most the last; for other kernels.
 
     Parameters
     ----------
     table : shape (size,)
         From `guide`.
-    at : values in [0, upper[-1]]
+    at
+        In [0, upper[-1]].
     """
     size, last = len(table), len(upper) - 1
-    step = upper[-1] / size
-    for i in range(len(at)):
-        place = table[min(int(at[i] / step), size - 1)]
-        while place > 0 and upper[place - 1] > at[i]:  # the quotient was rounded up
-            place -= 1
-        while place < last and upper[place] <= at[i]:
-            place += 1
-        out[i] = place
+    place = table[min(int(at / (upper[last] / size)), size - 1)]
+    while place > 0 and upper[place - 1] > at:  # the quotient was rounded up
+        place -= 1
+    while place < last and upper[place] <= at:
+        place += 1
+    return int(place)
 
 
 def find_numpy(upper: F64, at: F64) -> I64:
-    """Return what `find` fills in, with NumPy alone."""
+    """Return what `find` does for each of `at`, with NumPy alone."""
     return np.minimum(np.searchsorted(upper, at, side="right"), len(upper) - 1)

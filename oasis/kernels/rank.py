@@ -37,7 +37,7 @@ def log10(values: F64, out: F64) -> None:
 
 
 @kernel()
-def group(labels: I32, indptr: I64, out: npt.NDArray[np.integer]) -> None:
+def group(labels: npt.NDArray[np.integer], indptr: I64, out: npt.NDArray[np.integer]) -> None:
     """Fill `out` with the rows of each label, in row order, and `indptr` with their starts (a counting sort).
 
     `indptr` comes with one zero more than there are labels.
@@ -55,7 +55,7 @@ def group(labels: I32, indptr: I64, out: npt.NDArray[np.integer]) -> None:
     indptr[0] = 0
 
 
-def group_numpy(labels: I32, count: int) -> tuple[I64, I64]:
+def group_numpy(labels: npt.NDArray[np.integer], count: int) -> tuple[I64, I64]:
     """Return (indptr, rows) as `group` fills them, with NumPy alone."""
     indptr = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(labels, minlength=count), out=indptr[1:])

@@ -10,8 +10,6 @@ from oasis.kernels.compiled import kernel
 __all__ = [
     "count",
     "count_numpy",
-    "group",
-    "group_numpy",
     "push",
     "push_numpy",
     "select",
@@ -62,32 +60,6 @@ def sort_draws(drawn: U64, order: I64) -> None:
 def sort_draws_numpy(drawn: U64) -> I64:
     """Return what `sort_draws` fills in, with NumPy alone."""
     return np.argsort(drawn, kind="stable")
-
-
-@kernel()
-def group(codes: I16, starts: I64, order: I64) -> None:
-    """Sort rows by code, stably: fill `order` with row numbers and `starts` with where each code's begin.
-
-    Parameters
-    ----------
-    codes : shape (m,)
-        From 0 to ``len(starts) - 2``.
-    """
-    starts[:] = 0
-    for code in codes:
-        starts[code + 1] += 1
-    for code in range(1, len(starts)):
-        starts[code] += starts[code - 1]
-    at = starts.copy()
-    for row in range(len(codes)):
-        order[at[codes[row]]] = row
-        at[codes[row]] += 1
-
-
-def group_numpy(codes: I16, kinds: int) -> tuple[I64, I64]:
-    """Return the (starts, order) that `group` fills in, with NumPy alone."""
-    order = np.argsort(codes, kind="stable")
-    return np.searchsorted(codes[order], np.arange(kinds + 1)), order
 
 
 @kernel()

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
-from oasis.kernels.lists import allowed, holds, place
+from oasis.kernels.csr import holds
+from oasis.kernels.lists import allowed, place
 from oasis.kernels.products import products
 
 __all__ = ["similar", "similar_to"]
@@ -24,8 +25,8 @@ U64 = npt.NDArray[np.uint64]
 Acted = tuple[I64, ...]
 
 _BLOCK = 64  # texts looked at together: wide enough for SIMD, narrow enough to skip often
-_SPARE = 2
-_AGENTS = 24  # whose products are held at a time: 2 MB with 10,000 texts
+_SPARE = 2  # times as many texts as places are looked at first: some may not be shown
+_AGENTS = 24  # whose products are held at a time: 1 MB with 10,000 texts
 
 
 @kernel()

@@ -9,23 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
+from oasis.kernels.csr import holds
 
 __all__ = ["alike", "alike_numpy", "links", "links_numpy", "returned", "returned_numpy"]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
-
-
-@kernel(inline=True)
-def _holds(indices: I32, low: int, high: int, wanted: int) -> bool:
-    end = high
-    while low < high:
-        middle = (low + high) // 2
-        if indices[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return bool(low < end and indices[low] == wanted)
 
 
 @kernel()
@@ -34,7 +23,7 @@ def returned(begin: int, end: int, indptr: I64, indices: I32) -> int:
     count = 0
     for i in range(begin, end):
         for x in range(indptr[i], indptr[i + 1]):
-            if _holds(indices, indptr[indices[x]], indptr[indices[x] + 1], i):
+            if holds(indices, indptr[indices[x]], indptr[indices[x] + 1], i):
                 count += 1
     return count
 
@@ -86,12 +75,12 @@ def links(
             first, last = (indptr[i], indptr[i + 1]) if side == 0 else (indptr_in[i], indptr_in[i + 1])
             for x in range(first, last):
                 j = indices[x] if side == 0 else indices_in[x]
-                if side == 1 and _holds(indices, indptr[i], indptr[i + 1], j):
+                if side == 1 and holds(indices, indptr[i], indptr[i + 1], j):
                     continue  # seen among the followees
                 for y in range(indptr[j], indptr[j + 1]):
                     k = indices[y]
                     if near[k] == row:
-                        twice += 1 if _holds(indices, indptr[k], indptr[k + 1], j) else 2
+                        twice += 1 if holds(indices, indptr[k], indptr[k + 1], j) else 2
         out[row, 0], out[row, 1] = count, twice
 
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oasis.kernels import characters, pairs, platform, rounds
+from oasis.kernels import characters, pairs, platform, rank, rounds
 
 CODES = st.lists(st.integers(0, 5), max_size=40).map(lambda values: np.array(values, np.int16))
 
 
 @given(CODES)
 def test_group(codes: np.ndarray) -> None:
-    starts, order = np.empty(7, np.int64), np.empty(len(codes), np.int64)
-    rounds.group(codes, starts, order)
-    plain_starts, plain_order = rounds.group_numpy(codes, 6)
+    starts, order = np.zeros(7, np.int64), np.empty(len(codes), np.int64)
+    rank.group(codes, starts, order)
+    plain_starts, plain_order = rank.group_numpy(codes, 6)
     np.testing.assert_array_equal(starts, plain_starts)
     np.testing.assert_array_equal(order, plain_order)
 

@@ -49,8 +49,7 @@ def test_find_is_a_binary_search(weights: list[float], size: int, data: st.DataO
     shares = np.array(data.draw(st.lists(st.floats(0, 1), max_size=20)))
     grid = np.arange(size) * (upper[-1] / size)
     at = np.r_[shares * upper[-1], upper, grid, np.nextafter(grid[1:], 0)]  # bounds are where rounding shows
-    out = np.empty(len(at), np.int64)
-    kernels.find(upper, table, at, out)
+    out = [kernels.find(upper, table, x) for x in at]
     np.testing.assert_array_equal(out, kernels.find_numpy(upper, at))
 
 
@@ -76,8 +75,7 @@ def test_find_where_the_quotient_is_rounded_up() -> None:
     kernels.guide(upper, table)
     for weight in (0.1, 0.3, 1 / 3, 0.7):
         below = np.nextafter(upper * weight, 0)
-        out = np.empty(len(below), np.int64)
-        kernels.find(upper * weight, table, below, out)
+        out = [kernels.find(upper * weight, table, x) for x in below]
         np.testing.assert_array_equal(out, kernels.find_numpy(upper * weight, below))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oasis.actions import USER_ACTIONS, Action, ActionBatch
-from oasis.kernels import csr, pairs, platform, rounds, threads
+from oasis.kernels import csr, pairs, platform, rank, rounds, threads
 from oasis.platforms import visibility
 from oasis.platforms.x import X
 from oasis.simulation.commit import commit
@@ -19,7 +19,8 @@ from oasis.world import relation
 
 KINDS = [Action.LIKE_POST] * 4 + [Action.REPOST, Action.FOLLOW, Action.CREATE_POST, Action.CREATE_COMMENT, Action.MUTE]
 KERNELS = {
-    rounds: ("group", "select", "count", "push", "sort_draws"),
+    rounds: ("select", "count", "push", "sort_draws"),
+    rank: ("group",),
     pairs: ("find", "add", "discard", "vote"),
     platform: ("visible",),
     csr: ("in_row",),
