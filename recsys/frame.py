@@ -103,6 +103,13 @@ class PostFrame:
         base = f"base_{column}"
         return counted + posts[base][roots] if base in posts.schema.names else counted
 
+    def shown(self, column: str, first: int, last: int) -> I64:
+        """Return a counter of a range of posts as `total` does; of other posts than roots it says nothing."""
+        posts = self.world.posts
+        counted = posts[column][first:last].astype(np.int64)
+        base = f"base_{column}"
+        return counted + posts[base][first:last] if base in posts.schema.names else counted
+
     def text(self, rows: npt.NDArray[np.integer]) -> I32:
         """Return the text of each row: its own, else (a plain repost) its root's."""
         texts = self.world.posts["text"]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from oasis.interfaces import Feeds, StepContext
-from oasis.kernels.threads import each
 from oasis.recsys.filters import ActedOn, Filter, Visible
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 from oasis.recsys.rerankers import interleave, stack
@@ -63,7 +62,8 @@ class Pipeline:
         if ctx.personal:
             for one in self.filters:
                 one.prepare(frame)
-        each(self._sources(ctx), lambda source: source.prepare(frame))
+        for source in self._sources(ctx):  # in turn: each uses all threads itself
+            source.prepare(frame)
 
     def recommend(self, world: World, ctx: StepContext, agent_ids: I32, k: int) -> Feeds:
         """Return feeds of at most `k` posts.

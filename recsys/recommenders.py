@@ -41,6 +41,7 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 _WHERE = "recsys.parameters"
+_AT_ONCE = 1 << 15  # posts whose numbers stay in the cache
 
 
 def _steps(frame: PostFrame, hours: float | None) -> int | None:
@@ -76,8 +77,13 @@ def _hot(frame: PostFrame) -> tuple[I64, F64]:
 def _engagement(hours: float | None) -> Scorer:
     def score(frame: PostFrame) -> tuple[I64, F64]:
         rows = frame.recent(_steps(frame, hours))
-        counts = (frame.total(name, rows) for name in ("likes", "reposts", "comments"))
-        return rows, scorers.demoted(scorers.engagement(*counts), frame.weight[rows])
+        roots = frame.root[rows]
+        first = int(roots.min(initial=len(frame)))
+        by_post = np.empty(len(frame) - first)  # each root is scored once, however often it is reposted
+        for start in range(first, len(frame), _AT_ONCE):
+            counts = (frame.shown(name, start, start + _AT_ONCE) for name in ("likes", "reposts", "comments"))
+            by_post[start - first : start - first + _AT_ONCE] = scorers.engagement(*counts)
+        return rows, scorers.demoted(by_post[roots - first], frame.weight[rows])
 
     return score
 

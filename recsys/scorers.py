@@ -88,4 +88,6 @@ def newest(age_steps: Counts) -> F64:
 
 def demoted(scores: F64, weight: npt.NDArray[np.floating]) -> F64:
     """Return scores lowered by a post's weight in (0, 1]: positive ones times it, negative ones divided by it."""
+    if (weight == 1.0).all():
+        return scores
     return np.asarray(np.where(scores > 0, scores * weight, scores / weight))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.interfaces import Source
-from oasis.kernels import feeds, rank
+from oasis.kernels import author_rows, feeds, rank
 from oasis.kernels.threads import in_parts
 from oasis.recsys.frame import AgentFrame, Candidates, PostFrame
 
@@ -153,24 +153,21 @@ class Followed:
     def prepare(self, frame: PostFrame) -> None:
         """Score posts and group them by author, best first."""
         rows, scores = self.scorer(frame)
-        posts = rows.astype(np.int32)
-        self._author_ptr = np.zeros(len(frame.world.users) + 1, np.int64)
-        at = np.empty(len(posts), np.int32)
-        rank.group(frame.author[posts], self._author_ptr, at)
-
-        def sort(part: slice) -> None:
-            rank.sort_groups(self._author_ptr, scores, at, part.start, part.stop)
-
-        in_parts(len(self._author_ptr) - 1, sort)
-        packed, ties = np.empty((len(posts), 4), np.int64), frame.ties(rows)
+        posts, ties = rows.astype(np.int32), frame.ties(rows)
+        authors = len(frame.world.users)
+        self._author_ptr = np.zeros(authors + 1, np.int64)
+        np.cumsum(np.bincount(frame.author[posts], minlength=authors), out=self._author_ptr[1:])
+        packed = np.empty((len(posts), 4), np.int64)
         self._rows = packed, packed.view(np.float64)
 
         def pack(part: slice) -> None:
-            feeds.pack_rows(
-                at, posts, frame.root, frame.author, scores, ties, *self._rows, part.start, part.stop
+            bounds = part.start, part.stop
+            author_rows.pack(
+                self._author_ptr, posts, frame.root, frame.author, scores, ties, *self._rows, *bounds
             )  # fmt: skip
+            author_rows.sort(self._author_ptr, *self._rows, *bounds)
 
-        in_parts(len(posts), pack)
+        in_parts(authors, pack)
 
     def best(self, agents: AgentFrame, want: int, seen: bool) -> Candidates:
         """Select among the posts of the authors that each agent follows."""

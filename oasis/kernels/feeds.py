@@ -18,11 +18,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from oasis.kernels import pairs
 from oasis.kernels.compiled import kernel
 from oasis.kernels.csr import holds
-from oasis.kernels.lists import allowed, place
+from oasis.kernels.lists import allowed, may_look, place
 
-__all__ = ["co_engaged", "followed", "merge", "pack_rows", "walk"]
+__all__ = ["co_engaged", "followed", "merge", "walk"]
 
 Bool = npt.NDArray[np.bool_]
 F64 = npt.NDArray[np.float64]
@@ -32,6 +33,7 @@ U64 = npt.NDArray[np.uint64]
 Acted = tuple[I64, ...]
 
 _NOTES = 1024  # a power of two: 8 KB
+_TOGETHER = 16  # look-ups that are waited for together
 
 
 @kernel()
@@ -70,36 +72,23 @@ def walk(
 
 
 @kernel()
-def pack_rows(
-    order: I32, row_post: I32, post_root: I32, post_author: I32, row_score: F64, row_tie: U64,
-    out: I64, out_score: F64, first: int, last: int,
-) -> None:  # fmt: skip
-    """Fill ``out[first:last]`` (r, 4) with what `followed` looks at of each row, 32 bytes that lie together.
-
-    The score (of `out_score`, the same memory as float64), the tie draw, post and root, and the root's author.
-    """
-    for i in range(first, last):
-        row = order[i]
-        root = np.int64(post_root[row_post[row]])
-        out_score[i, 0] = row_score[row]
-        out[i, 1] = np.int64(row_tie[row])
-        out[i, 2] = root << 32 | np.int64(row_post[row])
-        out[i, 3] = post_author[root]
-
-
-@kernel()
 def followed(
     author_ptr: I64, rows: I64, row_score: F64, follow_ptr: I64, follows: I32,
     own: I32, mute_ptr: I64, mutes: I32, seen: I32, want_seen: bool, acted: Acted,
     posts: I32, roots: I32, scores: F64, ties: U64, counts: I64,
 ) -> None:  # fmt: skip
-    """Fill each list with the best rows of followed authors; an author's rows (`pack_rows`) stand by falling score."""
+    """Fill each list with the best rows of followed authors; an author's rows are as in `oasis.kernels.author_rows`.
+
+    Candidates wait until there are some whose look-ups in `acted` are made together.
+    """
     width = posts.shape[1]
     most = 0
     for i in range(len(own)):
         most = max(most, follow_ptr[i + 1] - follow_ptr[i])
     begin, end, best = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
     refused = np.full(_NOTES, -1, np.int64)  # roots that an agent may not be given: many follow reposts of the same
+    waiting, waiting_root = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
+    first, done = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.bool_)
     for i in range(len(own)):
         posts_i, roots_i, scores_i, ties_i, seen_i = posts[i], roots[i], scores[i], ties[i], seen[i]
         me, low, high = own[i], mute_ptr[i], mute_ptr[i + 1]
@@ -110,28 +99,43 @@ def followed(
             begin[f], end[f] = author_ptr[author], author_ptr[author + 1]
         for f in range(many):
             best[f] = row_score[begin[f], 0] if begin[f] < end[f] else -np.inf
-        for f in range(many):
-            if count == width and best[f] < scores_i[width - 1]:
-                continue
-            author = follows[follow_ptr[i] + f]
-            if author == me or holds(mutes, low, high, author):
-                continue
-            for r in range(begin[f], end[f]):
-                score, tie = row_score[r, 0], np.uint64(rows[r, 1])
-                if count == width and score <= scores_i[width - 1]:
-                    if score < scores_i[width - 1]:
-                        break
-                    if tie > ties_i[width - 1]:
-                        continue
-                root, root_author = rows[r, 2] >> 32, rows[r, 3]
-                note = np.int64(i) << 32 | root
-                if refused[root % _NOTES] == note:
+        if not want_seen:
+            for root in seen_i:
+                if root >= 0:
+                    refused[root % _NOTES] = np.int64(i) << 32 | np.int64(root)
+        f, r, last, waits = -1, 0, 0, 0
+        while f < many:
+            if r == last:
+                f += 1
+                if f < many and (count < width or best[f] >= scores_i[width - 1]):
+                    author = follows[follow_ptr[i] + f]
+                    if author != me and not holds(mutes, low, high, author):
+                        r, last = begin[f], end[f]
+            else:
+                score, root = row_score[r, 0], rows[r, 2] >> 32
+                if count == width and score < scores_i[width - 1]:
+                    r = last
                     continue
-                if allowed(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen, acted):
-                    post = rows[r, 2] & 0x7FFFFFFF
-                    count = place(post, root, score, tie, count, posts_i, roots_i, scores_i, ties_i)
-                else:
-                    refused[root % _NOTES] = note
+                behind = count == width and score == scores_i[width - 1] and np.uint64(rows[r, 1]) > ties_i[width - 1]
+                note = np.int64(i) << 32 | root
+                if not behind and refused[root % _NOTES] != note:
+                    root_author = rows[r, 3]
+                    if may_look(root_author, root_author, root, me, mutes, low, high, seen_i, want_seen):
+                        waiting[waits], waiting_root[waits] = r, root
+                        waits += 1
+                    else:
+                        refused[root % _NOTES] = note
+                r += 1
+            if waits == _TOGETHER or (f == many and waits):
+                pairs.hold_any(acted, me, waiting_root, waits, first, done)
+                for w in range(waits):
+                    row, root = waiting[w], waiting_root[w]
+                    if done[w]:
+                        refused[root % _NOTES] = np.int64(i) << 32 | root
+                    else:
+                        post, tie = rows[row, 2] & 0x7FFFFFFF, np.uint64(rows[row, 1])
+                        count = place(post, root, row_score[row, 0], tie, count, posts_i, roots_i, scores_i, ties_i)
+                waits = 0
         counts[i] = count
 
 

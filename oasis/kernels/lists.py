@@ -14,7 +14,7 @@ from oasis.kernels import pairs
 from oasis.kernels.compiled import kernel
 from oasis.kernels.csr import holds
 
-__all__ = ["allowed", "best_numpy", "place"]
+__all__ = ["allowed", "best_numpy", "may_look", "place"]
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -23,16 +23,24 @@ U64 = npt.NDArray[np.uint64]
 
 
 @kernel()
+def may_look(
+    author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool
+) -> bool:
+    """Whether an agent may be given a row unless it acted on it; see `oasis.kernels.feeds`."""
+    if author == me or root_author == me:
+        return False
+    if low < high and (holds(mutes, low, high, author) or holds(mutes, low, high, root_author)):
+        return False
+    return bool(holds(seen, 0, len(seen), root) == want_seen)
+
+
+@kernel()
 def allowed(
     author: int, root_author: int, root: int, me: int, mutes: I32, low: int, high: int, seen: I32, want_seen: bool,
     acted: tuple[I64, ...],
 ) -> bool:  # fmt: skip
     """Whether an agent may be given a row; see `oasis.kernels.feeds`."""
-    if author == me or root_author == me:
-        return False
-    if low < high and (holds(mutes, low, high, author) or holds(mutes, low, high, root_author)):
-        return False
-    if holds(seen, 0, len(seen), root) != want_seen:
+    if not may_look(author, root_author, root, me, mutes, low, high, seen, want_seen):
         return False
     for slots in acted:  # noqa: SIM110
         if pairs.holds(slots, me, root):

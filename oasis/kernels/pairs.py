@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["EMPTY", "TOMBSTONE", "add", "discard", "find", "holds", "vote"]
+__all__ = ["EMPTY", "TOMBSTONE", "add", "discard", "find", "hold_any", "holds", "vote"]
 
 EMPTY = -1
 TOMBSTONE = -2
@@ -54,6 +54,24 @@ def _room(slots: I64, key: int) -> tuple[int, int]:
 def holds(slots: I64, a: int, b: int) -> bool:
     """Return whether the pair ``(a, b)``, packed as ``a * 2^32 + b``, is in the set; for use in other kernels."""
     return _slot(slots, int(a) << 32 | int(b)) >= 0
+
+
+@kernel()
+def hold_any(sets: tuple[I64, ...], a: int, b: I64, many: int, first: I64, out: Bool) -> None:
+    """Fill ``out[:many]`` with whether any of the sets holds the pair ``(a, b[i])``.
+
+    Slots lie anywhere in main memory. Those of all pairs are loaded first (into `first`), since loads that do not
+    depend on each other are waited for together; what a first slot leaves open is searched for.
+    """
+    for i in range(many):
+        out[i] = False
+    for slots in sets:
+        mask = len(slots) - 1
+        for i in range(many):
+            first[i] = slots[_home(int(a) << 32 | int(b[i]), mask)]
+        for i in range(many):
+            if first[i] != -1 and not out[i]:
+                out[i] = holds(slots, a, b[i])
 
 
 @kernel()

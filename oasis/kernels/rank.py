@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from oasis.kernels.compiled import kernel
 
-__all__ = ["group", "group_numpy", "kth_largest", "log", "log10", "sort_groups", "sort_groups_numpy"]
+__all__ = ["group", "group_numpy", "kth_largest", "log", "log10"]
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-_FEW = 48  # so many are sorted by insertion
 _SORTED, _BINS = 10_000, 4096
 
 
@@ -60,28 +59,6 @@ def group_numpy(labels: npt.NDArray[np.integer], count: int) -> tuple[I64, I64]:
     indptr = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(labels, minlength=count), out=indptr[1:])
     return indptr, np.argsort(labels, kind="stable")
-
-
-@kernel()
-def sort_groups(indptr: I64, scores: F64, rows: I32, first: int, last: int) -> None:
-    """Sort the rows of the groups from `first` to before `last` by falling score, equal ones by rising row."""
-    for g in range(first, last):
-        start, end = indptr[g], indptr[g + 1]
-        if end - start > _FEW:
-            mine = rows[start:end].copy()
-            rows[start:end] = mine[np.argsort(-scores[mine], kind="mergesort")]
-            continue
-        for i in range(start + 1, end):
-            row, at = rows[i], i
-            while at > start and scores[rows[at - 1]] < scores[row]:
-                rows[at] = rows[at - 1]
-                at -= 1
-            rows[at] = row
-
-
-def sort_groups_numpy(labels: I32, scores: F64) -> I64:
-    """Return the rows as `group` and then `sort_groups` leave them, with NumPy alone."""
-    return np.lexsort((np.arange(len(labels)), -scores, labels))
 
 
 def kth_largest(values: npt.NDArray[np.number], k: int) -> float:

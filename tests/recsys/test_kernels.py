@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.kernels import feeds, interests, pairs, rank, tokens
+from oasis.kernels import author_rows, feeds, interests, pairs, rank, tokens
 from oasis.kernels.lists import best_numpy
 from oasis.kernels.similar import similar
 from oasis.randomness import Draws
@@ -34,14 +34,21 @@ def test_group(labels: list[int]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_groups_are_sorted_by_score(seed: int) -> None:
-    rows, groups = 40 * seed * seed, 1 + 3 * (seed % 4)  # from none to thousands in a group
-    labels, scores = below("label", groups, rows, seed).astype(np.int32), below("score", 9, rows, seed).astype(float)
-    indptr, out = np.zeros(groups + 1, np.int64), np.empty(rows, np.int32)
-    rank.group(labels, indptr, out)
-    rank.sort_groups(indptr, scores, out, 0, groups // 2)
-    rank.sort_groups(indptr, scores, out, groups // 2, groups)
-    assert np.array_equal(out, rank.sort_groups_numpy(labels, scores))
+def test_rows_of_an_author_stand_by_score(seed: int) -> None:
+    rows, authors = 40 * seed * seed, 1 + 3 * (seed % 4)  # from none to thousands of an author
+    posts = np.flatnonzero(below("gap", 3, 2 * rows, seed))[:rows].astype(np.int32)
+    post_author = below("author", authors, 2 * rows + 1, seed).astype(np.int32)
+    post_root = (np.arange(2 * rows + 1) * below("root", 2, 2 * rows + 1, seed)).astype(np.int32)
+    scores, ties = (
+        below("score", 9, len(posts), seed).astype(float),
+        below("tie", 99, len(posts), seed).astype(np.uint64),
+    )
+    author_ptr = np.r_[0, np.cumsum(np.bincount(post_author[posts], minlength=authors))]
+    out = np.empty((len(posts), 4), np.int64)
+    for first, last in ((0, authors // 2), (authors // 2, authors)):
+        author_rows.pack(author_ptr, posts, post_root, post_author, scores, ties, out, out.view(float), first, last)
+        author_rows.sort(author_ptr, out, out.view(float), first, last)
+    assert np.array_equal(out, author_rows.author_rows_numpy(posts, post_root, post_author, scores, ties))
 
 
 def test_logarithms_are_the_c_librarys() -> None:
@@ -103,12 +110,12 @@ def test_lists_are_the_best_distinct_roots(seed: int) -> None:
     post_root = np.zeros(rows, np.int32)
     post_root[posts] = roots
     packed = np.empty((rows, 4), np.int64)
-    people = np.ones(12, np.int32)
-    feeds.pack_rows(
-        np.arange(rows, dtype=np.int32), posts, post_root, people, scores, ties, packed, packed.view(float), 0, rows
+    author_ptr = np.array([0, 0, rows])
+    author_rows.pack(
+        author_ptr, posts, post_root, np.ones(max(12, rows), np.int32), scores, ties, packed, packed.view(float), 0, 2
     )
     feeds.followed(
-        np.array([0, 0, rows]), packed, packed.view(float), np.array([0, 1]), np.array([1], np.int32),
+        author_ptr, packed, packed.view(float), np.array([0, 1]), np.array([1], np.int32),
         np.zeros(1, np.int32), np.zeros(2, np.int64), NONE, np.full((1, 1), -1, np.int32), False, NO_ACTS,
         out, got_roots, got_scores, got_ties, counts,
     )  # fmt: skip
