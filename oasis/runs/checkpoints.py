@@ -8,12 +8,14 @@ are hard links to it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,7 @@ _WHOLE = 1 << 20  # bytes up to which a table is one file
 _PIECE = 1 << 22  # bytes of a piece, at most: a million agents make some five hundred files
 _TEXT_BYTES = 256  # assumed for a text when rows per piece are chosen
 _WRITERS = 2
+_LIBRARY = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,14 @@ class Checkpoint:
     step : int
     facts : dict
         JSON values that belong to it, ``step_digest`` among them.
-    tables : dict
-        By name.
+    tables : mapping
+        By name. Those of a checkpoint that was read lie in its files, which may be removed meanwhile; what of them was
+        looked at leaves memory when another is taken.
     """
 
     step: int
     facts: dict[str, Any]
-    tables: dict[str, pa.Table] = field(repr=False)
+    tables: Mapping[str, pa.Table] = field(repr=False)
 
 
 class Checkpoints:
@@ -174,7 +178,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             pieces = dict(
                 zip(names, pool.map(lambda file: _read_piece(folder / file, files[file]), names), strict=True)
             )
-        tables = {name: _joined([[pieces[f] for f in group] for group in groups]) for name, groups in layout.items()}
+        tables = _Tables({name: [[pieces[f] for f in group] for group in groups] for name, groups in layout.items()})
+        for name in tables:
+            tables[name]
     except RunDirectoryError:
         raise
     except OSError as error:
@@ -202,12 +208,39 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _read_piece(path: Path, digest: str) -> pa.Table:
-    with pa.memory_map(str(path)) if path.stat().st_size else pa.BufferReader(b"") as file:
-        buffer = file.read_buffer()
-    if hashlib.sha256(memoryview(buffer)).hexdigest() != digest:
-        raise RunDirectoryError(f"{path}: damaged: its SHA-256 is not the one in {CONTENT}")
-    return pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
+class _Tables(Mapping[str, pa.Table]):
+    """Tables in mapped files, put together when they are asked for."""
+
+    def __init__(self, pieces: dict[str, list[list[pa.Buffer]]]) -> None:
+        self._pieces = pieces
+        self._last: str | None = None
+
+    def __getitem__(self, name: str) -> pa.Table:
+        pieces = self._pieces[name]
+        if self._last not in (None, name):
+            _leave_memory(buffer for group in self._pieces[self._last] for buffer in group)
+        self._last = name
+        return _joined([[pa.ipc.open_file(pa.BufferReader(buffer)).read_all() for buffer in group] for group in pieces])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+
+def _leave_memory(mapped: Iterable[pa.Buffer]) -> None:
+    """Take the pages of mapped files out of the process; who still reads them gets them from the file again."""
+    for buffer in mapped:
+        _LIBRARY.madvise(ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.size), mmap.MADV_DONTNEED)
+
+
+def _read_piece(path: Path, digest: str) -> pa.Buffer:
+    with open(path, "rb") as file:  # not through the mapping, which would take all of it into memory
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise RunDirectoryError(f"{path}: damaged: its SHA-256 is not the one in {CONTENT}")
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
 
 
 def _joined(groups: list[list[pa.Table]]) -> pa.Table:

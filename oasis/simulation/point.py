@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -29,8 +30,8 @@ class Point:
         Of `oasis.simulation.coverage.Coverage.state`, with `active`.
     calls : dict
         Of `oasis.simulation.calls.CallCounts`.
-    tables : dict
-        Of `oasis.world.snapshot.store_tables`.
+    tables : mapping
+        Of `oasis.world.snapshot.store_tables`, and maybe others.
     altered : bool
         Whether what follows is by another scenario: then stores of its policies and recommender may be missing.
     reassign : bool
@@ -43,7 +44,7 @@ class Point:
     coverage: dict[str, Any]
     active: pa.Table = field(repr=False)
     calls: dict[str, int]
-    tables: dict[str, pa.Table] = field(repr=False)
+    tables: Mapping[str, pa.Table] = field(repr=False)
     altered: bool = False
     reassign: bool = False
 
@@ -66,14 +67,13 @@ class Point:
         KeyError
             If it lacks something.
         """
-        facts, tables = checkpoint.facts, dict(checkpoint.tables)
-        active = tables.pop(_ACTIVE)
+        facts = checkpoint.facts
         return cls(
             checkpoint.step,
             facts["step_digest"],
             facts["recommender"],
             facts["coverage"],
-            active,
+            checkpoint.tables[_ACTIVE],
             facts["calls"],
-            tables,
+            checkpoint.tables,
         )
