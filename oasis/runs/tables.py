@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ from oasis.world.world import World
 __all__ = ["world_tables"]
 
 
-def world_tables(world: World, policies: Sequence[str] = ()) -> dict[str, pa.Table]:
-    """Return the tables ``users``, ``posts``, ``comments`` and ``follows`` of a world.
+def world_tables(world: World, policies: Sequence[str] = ()) -> Mapping[str, pa.Table]:
+    """Return the tables ``users``, ``posts``, ``comments`` and ``follows`` of a world, each made when it is asked for.
 
     ``key`` is the stable key of an agent or post: the same in runs that differ in what else happened, while ids shift.
     Counts are as users see them, with what came from outside (``base_*``, beside them); ids and texts that are not
@@ -26,12 +27,30 @@ def world_tables(world: World, policies: Sequence[str] = ()) -> dict[str, pa.Tab
     policies : sequence of str
         Names of the policies by index.
     """
-    return {
-        "users": _users(world, policies),
-        "posts": _posts(world),
-        "comments": _comments(world),
-        "follows": world.follows.to_arrow(),
-    }
+    return _WhenAsked(
+        {
+            "users": partial(_users, world, policies),
+            "posts": partial(_posts, world),
+            "comments": partial(_comments, world),
+            "follows": world.follows.to_arrow,
+        }
+    )
+
+
+class _WhenAsked(Mapping[str, pa.Table]):
+    """Tables that are made when they are asked for: of a large world all of them together take as much as it does."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], pa.Table]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def _users(world: World, policies: Sequence[str]) -> pa.Table:

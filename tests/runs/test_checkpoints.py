@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,32 @@ def test_any_harm_to_any_file_is_noticed(harm: str, tmp_path: Path) -> None:
 def _write(path: Path, content: dict[str, pa.Table]) -> Path:
     path.mkdir()
     return Checkpoints(path, keep=2, sync=False).write(Checkpoint(1, {"step_digest": "0"}, content))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages are in memory")
+def test_a_table_leaves_memory_when_another_is_taken(tmp_path: Path) -> None:
+    large = {"one": pa.table({"x": np.arange(1 << 21)}), "two": pa.table({"x": np.arange(10)})}
+    folder = _write(tmp_path / "run", large)
+    tables = read_checkpoint(folder).tables
+    shutil.rmtree(folder)
+    assert _in_memory(folder) < 1 << 20  # that it is whole was found out without keeping it
+    one = tables["one"]
+    assert one["x"].combine_chunks().equals(large["one"]["x"].combine_chunks())
+    assert _in_memory(folder) >= 1 << 24
+    tables["two"]
+    assert _in_memory(folder) < 1 << 20
+    assert one["x"].combine_chunks().equals(large["one"]["x"].combine_chunks())  # from the file, as often as wanted
+
+
+def _in_memory(folder: Path) -> int:
+    """Return how many bytes of files in a folder this process has in memory."""
+    inside, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = str(folder) in line
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) << 10
+    return total
 
 
 def test_the_newest_two_are_kept_and_others_spread_over_the_run() -> None:
