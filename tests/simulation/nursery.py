@@ -109,9 +109,11 @@ async def drive(simulation: Simulation, inject: list[int]) -> None:
     """Do all steps, injecting what has not been injected yet."""
 
     def due() -> None:
-        step, out = simulation.world.step + 1, simulation.out
+        out = simulation.out
         assert out is not None
-        noted = open_run(out).manifest.injected if out.exists() else []
+        run = open_run(out) if out.exists() else None
+        step = max(simulation.world.step, run.steps_done if run else 0) + 1  # recorded steps are repeated first
+        noted = run.manifest.injected if run else []
         if step in inject and all(entry["step"] != step for entry in noted):
             simulation.inject("seed_votes", posts={"share": 0.3}, likes=step)
 
