@@ -17,6 +17,8 @@ __all__ = ["EMBEDDER", "Embedder", "EmbeddingPool", "embedder_key"]
 EMBEDDER = b"oasis.embedder"
 """Key of schema metadata that names the embedder of stored vectors, as `embedder_key` does."""
 
+_AT_ONCE = 1 << 16  # vectors that are widened at a time: all of them would be four times the matrix
+
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 
@@ -84,8 +86,10 @@ class EmbeddingPool:
         self._vectors = grow(self._vectors, start, end)
         self._norms = grow(self._norms, start, end)
         self._vectors[start:end] = vectors
-        wide = vectors.astype(np.int32)
-        self._norms[start:end] = np.sqrt(np.einsum("ij,ij->i", wide, wide).astype(np.float64))
+        for first in range(0, len(vectors), _AT_ONCE):
+            wide = vectors[first : first + _AT_ONCE].astype(np.int32)
+            squares = np.einsum("ij,ij->i", wide, wide).astype(np.float64)
+            self._norms[start + first : start + first + len(wide)] = np.sqrt(squares)
         self._row_of[text_ids] = np.arange(start, end, dtype=np.int32)
         self._rows = end
 
