@@ -43,7 +43,7 @@ from oasis.kernels.threads import available
 from oasis.plugins import load
 from oasis.population import GenerateParameters, generate, write_population
 from oasis.population.activity import scale_to_mean
-from oasis.population.vectors import EMBEDDINGS
+from oasis.population.vectors import BIO_VECTORS, POST_VECTORS
 from oasis.recsys import interests, scorers
 from oasis.runs.provenance import code_revision, versions
 from oasis.scenario import Scenario
@@ -66,7 +66,8 @@ def make(agents: int, actives: list[int], folder: Path) -> dict[str, float]:
         embedder = None if number else load("embedders", "wordllama")()
         write_population(replace(population, activity=activity), target, embedder)
         if number:
-            os.link(folder / str(actives[0]) / EMBEDDINGS, target / EMBEDDINGS)
+            for file in (BIO_VECTORS, POST_VECTORS):
+                os.link(folder / str(actives[0]) / file, target / file)
         else:
             seconds["embed_and_write_s"] = round(time.perf_counter() - start, 3)
     return {**seconds, "peak_mb": _memory()["VmHWM"] >> 20}

@@ -28,9 +28,9 @@ _FILES = [source for source in SOURCES if source != "generate"]
 
 def _embedding_options(command: Command) -> Command:
     embedder = click.option(
-        "--embedder", default="wordllama", show_default=True, help="What embeds the bios, for runs that need it."
+        "--embedder", default="wordllama", show_default=True, help="What embeds bios and posts, for runs that need it."
     )
-    return embedder(click.option("--no-embeddings", is_flag=True, help="Embed no bios.")(command))
+    return embedder(click.option("--no-embeddings", is_flag=True, help="Embed nothing.")(command))
 
 
 @click.group()

@@ -23,7 +23,7 @@ from oasis.population.activity import HOURS
 from oasis.population.columns import activity_column, ids_column, keys_column, within
 from oasis.population.edges import EdgeList, accept_edges
 from oasis.population.population import HistoryPosts, Population
-from oasis.population.vectors import EMBEDDINGS, stored_vectors, write_vectors
+from oasis.population.vectors import BIO_VECTORS, POST_VECTORS, stored_vectors, write_vectors
 from oasis.world.embeddings import Embedder
 from oasis.world.text import normalise
 
@@ -58,7 +58,7 @@ POSTS = pa.schema(
 )
 """Columns of ``posts.parquet``; only ``author_id`` and ``content`` must be there."""
 REFUSED = "refused.json"
-FILES = ("users.parquet", "follows.parquet", "posts.parquet", REFUSED, EMBEDDINGS)
+FILES = ("users.parquet", "follows.parquet", "posts.parquet", REFUSED, BIO_VECTORS, POST_VECTORS)
 """What is read, where it is there."""
 _MOST = 2**31 - 1
 
@@ -69,7 +69,7 @@ def write_population(population: Population, folder: str | Path, embedder: Embed
     Parameters
     ----------
     embedder : Embedder, optional
-        Embeds the bios, so that runs with the same embedder need not.
+        Embeds bios and posts, so that runs with the same embedder need not.
 
     Raises
     ------
@@ -100,7 +100,8 @@ def write_population(population: Population, folder: str | Path, embedder: Embed
             for name, table in tables.items():
                 pq.write_table(table, written / f"{name}.parquet", compression="zstd")
             if embedder is not None:
-                write_vectors(written / EMBEDDINGS, p.bio, embedder)
+                write_vectors(written / BIO_VECTORS, p.bio, embedder)
+                write_vectors(written / POST_VECTORS, posts.text, embedder)
             (written / REFUSED).write_text(json.dumps(p.refused_rows, indent=1) + "\n", "utf-8")
             written.rename(folder)
     except OSError as error:
@@ -126,6 +127,7 @@ def read_population(folder: str | Path, mean_active: float = 0.05) -> Population
     if n == 0:
         raise PopulationError(f"{place}: has no users; a population needs at least one")
     follower, followee, refused = _follows(folder / "follows.parquet", n)
+    posts = read_posts(folder / "posts.parquet", n, optional=True)
     further = [c for c in users.column_names if c not in USERS.names]
 
     def column(name: str) -> pa.Array:
@@ -138,10 +140,11 @@ def read_population(folder: str | Path, mean_active: float = 0.05) -> Population
         base_followers=within(column("base_followers"), (0, _MOST), 0, place, "base_followers"),
         follower=follower,
         followee=followee,
-        posts=read_posts(folder / "posts.parquet", n, optional=True),
+        posts=posts,
         attributes=users.select(further),
         refused_rows=_refused(folder / REFUSED) + refused,
-        bio_vectors=stored_vectors(folder / EMBEDDINGS, n),
+        bio_vectors=stored_vectors(folder / BIO_VECTORS, n, "agents"),
+        post_vectors=stored_vectors(folder / POST_VECTORS, len(posts), "posts"),
         keys=keys_column(column("key"), place),
     )
 

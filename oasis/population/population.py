@@ -88,8 +88,8 @@ class Population:
         Further columns (age, country, interests ...).
     refused_rows : list of dict
         What was left out: file, line, agent_id, field, value, reason.
-    bio_vectors : StoredVectors, optional
-        Embeddings of the bios that were stored with them.
+    bio_vectors, post_vectors : StoredVectors, optional
+        Embeddings that were stored with the bios and with the texts of (the first) posts.
     keys : ndarray, shape (n,), uint64
         Stable keys, which all draws are made from; distinct. By default made of the row in the source.
     """
@@ -108,6 +108,7 @@ class Population:
     attributes: pa.Table
     refused_rows: list[dict[str, Any]] = field(default_factory=list)
     bio_vectors: StoredVectors | None = None
+    post_vectors: StoredVectors | None = None
     keys: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class Population:
     def install(self, world: World) -> list[str]:
         """Fill an empty world: agents, follows, history posts with their counts, attributes.
 
-        Stored embeddings of bios are taken where the world's embedder made them. Return what a user should know.
+        Stored embeddings are taken where the world's embedder made them. Return what a user should know.
         """
         n, texts = len(self), world.texts
         bio = texts.append(self.bio)
@@ -141,9 +142,12 @@ class Population:
         world.follows.set_edges(n, self.follower, self.followee)
         world.attributes = self.attributes
         self._install_posts(world)
-        if self.bio_vectors is None or not world.has_embeddings:
-            return []
-        return self.bio_vectors.install(world.embeddings, bio, self.bio)
+        notes: list[str] = []
+        if world.has_embeddings and self.bio_vectors is not None:
+            notes += self.bio_vectors.install(world.embeddings, bio, self.bio)
+        if world.has_embeddings and self.post_vectors is not None:
+            notes += self.post_vectors.install(world.embeddings, world.posts["text"], self.posts.text)
+        return notes
 
     def _install_posts(self, world: World) -> None:
         posts, users = self.posts, world.users

@@ -1,7 +1,7 @@
-"""Embeddings of bios, stored with a population so that runs need not make them.
+"""Embeddings of bios and of earlier posts, stored with a population so that runs need not make them.
 
-``embeddings.parquet`` has a row for each agent: ``vector``, as many bytes as there are dimensions, each an int8. Schema
-metadata names the embedder (as those of checkpoints do) and has a digest of the bios.
+A file has a row for each agent or post: ``vector``, as many bytes as there are dimensions, each an int8. Schema metadata
+names the embedder (as those of checkpoints do) and has a digest of the texts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from oasis.world.embeddings import EMBEDDER, Embedder, EmbeddingPool, embedder_k
 from oasis.world.store import digest_table
 from oasis.world.text import normalise
 
-__all__ = ["EMBEDDINGS", "StoredVectors", "stored_vectors", "write_vectors"]
+__all__ = ["BIO_VECTORS", "POST_VECTORS", "StoredVectors", "stored_vectors", "write_vectors"]
 
-EMBEDDINGS = "embeddings.parquet"
-_BIOS = b"oasis.bios"
-_BLOCK = 32_768  # bios embedded, and rows read, at a time
+BIO_VECTORS, POST_VECTORS = "bio_embeddings.parquet", "post_embeddings.parquet"
+_TEXTS = b"oasis.texts"
+_BLOCK = 32_768  # texts embedded, and rows read, at a time
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,19 @@ class StoredVectors:
     path : Path
     embedder : bytes
         As `oasis.world.embeddings.embedder_key`.
-    bios : bytes
-        Digest of the bios that were embedded.
+    texts : bytes
+        Digest of the texts that were embedded.
+    rows : int
+        Number of these texts.
     """
 
     path: Path
     embedder: bytes
-    bios: bytes
+    texts: bytes
+    rows: int
 
-    def install(self, pool: EmbeddingPool, text_ids: npt.NDArray[np.int32], bios: pa.LargeStringArray) -> list[str]:
-        """Insert the vectors of texts (-1 for none), if the pool's embedder made them of these bios.
+    def install(self, pool: EmbeddingPool, text_ids: npt.NDArray[np.int32], texts: pa.LargeStringArray) -> list[str]:
+        """Insert the vectors of the first `rows` texts (ids -1 for none), if the pool's embedder made them of these.
 
         Return what a user should know: why they are not used.
         """
@@ -53,10 +56,10 @@ class StoredVectors:
         if self.embedder != wanted:
             return [
                 f"{self.path}: embeddings by {_named(self.embedder)} are not used, as the run's embedder is "
-                f"{_named(wanted)}; bios are embedded when they are needed"
+                f"{_named(wanted)}; texts are embedded when they are needed"
             ]
-        if self.bios != _digest(bios):
-            return [f"{self.path}: embeddings of other bios are not used; write the population anew to embed these"]
+        if self.texts != _digest(texts[: self.rows]):
+            return [f"{self.path}: embeddings of other texts are not used; write the population anew to embed these"]
         begin = 0
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_BLOCK):
@@ -69,28 +72,28 @@ class StoredVectors:
         return []
 
 
-def write_vectors(path: Path, bios: pa.LargeStringArray, embedder: Embedder) -> None:
-    """Embed bios (in the form that a world keeps them in) and write a row for each; zeros for null."""
-    metadata = {EMBEDDER: embedder_key(embedder), _BIOS: _digest(bios)}
+def write_vectors(path: Path, texts: pa.LargeStringArray, embedder: Embedder) -> None:
+    """Embed texts (in the form that a world keeps them in) and write a row for each; zeros for null."""
+    metadata = {EMBEDDER: embedder_key(embedder), _TEXTS: _digest(texts)}
     schema = pa.schema([("vector", pa.binary(embedder.dimensions))], metadata=metadata)
-    embedder.embed(bios[:1])  # loads what it needs once, before threads ask for it
+    embedder.embed(texts[:1])  # loads what it needs once, before threads ask for it
     at_once = _BLOCK * available()
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
-        for begin in range(0, len(bios), at_once):
-            some = normalise(bios[begin : begin + at_once])
+        for begin in range(0, len(texts), at_once):
+            some = normalise(texts[begin : begin + at_once])
             for vectors in each([some[at : at + _BLOCK] for at in range(0, len(some), _BLOCK)], embedder.embed):
                 flat = pa.py_buffer(np.ascontiguousarray(vectors))
                 rows = pa.FixedSizeBinaryArray.from_buffers(schema.field(0).type, len(vectors), [None, flat])
                 writer.write_table(pa.table([rows], schema=schema))
 
 
-def stored_vectors(path: Path, agents: int) -> StoredVectors | None:
+def stored_vectors(path: Path, expected: int, of: str) -> StoredVectors | None:
     """Return the vectors of a file, None where there is none.
 
     Raises
     ------
     PopulationError
-        If it is no such file, or has not one row for each agent.
+        If it is no such file, or has not one row for each of the `expected` texts `of` agents or posts.
     """
     if not path.exists():
         return None
@@ -102,11 +105,11 @@ def stored_vectors(path: Path, agents: int) -> StoredVectors | None:
         raise PopulationError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}; {remedy}") from None
     metadata = schema.metadata or {}
     key = metadata.get(EMBEDDER, b"")
-    if _BIOS not in metadata or schema.names != ["vector"] or str(schema.field(0).type) != _type_of(key):
+    if _TEXTS not in metadata or schema.names != ["vector"] or str(schema.field(0).type) != _type_of(key):
         raise PopulationError(f"{path}: has no vectors of a named embedder; {remedy}")
-    if rows != agents:
-        raise PopulationError(f"{path}: has {rows} rows for {agents} agents; {remedy}")
-    return StoredVectors(path, key, metadata[_BIOS])
+    if rows != expected:
+        raise PopulationError(f"{path}: has {rows} rows for {expected} {of}; {remedy}")
+    return StoredVectors(path, key, metadata[_TEXTS], rows)
 
 
 def _type_of(key: bytes) -> str:
@@ -118,5 +121,5 @@ def _named(key: bytes) -> str:
     return f"{name!r} ({rest} dimensions)"
 
 
-def _digest(bios: pa.LargeStringArray) -> bytes:
-    return digest_table(pa.table({"bio": bios})).hex().encode()
+def _digest(texts: pa.LargeStringArray) -> bytes:
+    return digest_table(pa.table({"text": texts})).hex().encode()

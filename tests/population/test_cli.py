@@ -57,7 +57,8 @@ def test_import(tmp_path: Path, how: list[str]) -> None:
         "follows.parquet",
         "posts.parquet",
         "refused.json",
-        "embeddings.parquet",
+        "bio_embeddings.parquet",
+        "post_embeddings.parquet",
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -55,31 +56,44 @@ def test_what_is_stored_is_not_embedded_again(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(vectors, "_BLOCK", 7)  # of rows read at a time
     embedder = Counting()
     world, notes = _installed(folder, embedder)
-    stored = world.embeddings.vectors(world.users["bio"])
+    for texts in (world.users["bio"], world.posts["text"]):
+        stored = world.embeddings.vectors(texts)
+        np.testing.assert_array_equal(stored, HashedNgramEmbedder().embed(world.texts.take(texts)))
     assert (notes, embedder.texts) == ([], 0)
-    anew = HashedNgramEmbedder().embed(world.texts.take(world.users["bio"]))
-    np.testing.assert_array_equal(stored, anew)
-    assert not stored[3].any()
-    assert stored[5].any()
+    bios = world.embeddings.vectors(world.users["bio"])
+    assert not bios[3].any()
+    assert bios[5].any()
+
+
+def test_posts_that_are_added_are_embedded_when_they_are_needed(folder: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"author_id": [3], "content": ["one more"]}).write_parquet(tmp_path / "more.parquet")
+    embedder = Counting()
+    world = World()
+    world.attach_embedder(embedder)
+    population = load_population("parquet", str(folder), history=str(tmp_path / "more.parquet"))
+    assert population.install(world) == []
+    world.embeddings.ensure(world.posts["text"])
+    assert embedder.texts == 1
 
 
 @pytest.mark.parametrize("block", [3, 50, 1000])
 def test_blocks_change_nothing(folder: Path, tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "_BLOCK", block)
     write_population(read_population(folder), tmp_path / "again", HashedNgramEmbedder())
-    one, two = (pq.read_table(path / "embeddings.parquet") for path in (folder, tmp_path / "again"))
-    assert one.equals(two, check_metadata=True)
+    for name in (vectors.BIO_VECTORS, vectors.POST_VECTORS):
+        one, two = (pq.read_table(path / name) for path in (folder, tmp_path / "again"))
+        assert one.equals(two, check_metadata=True)
 
 
 def test_the_metadata_names_the_embedder(folder: Path) -> None:
-    metadata = pq.read_schema(folder / "embeddings.parquet").metadata
+    metadata = pq.read_schema(folder / vectors.POST_VECTORS).metadata
     assert metadata[EMBEDDER] == f"hashed-ngrams {HashedNgramEmbedder.version} 256".encode()
 
 
 def test_those_of_others_are_left_alone_and_named(folder: Path) -> None:
     embedder = Later()
     world, notes = _installed(folder, embedder)
-    assert len(notes) == 1
+    assert len(notes) == 2
     assert HashedNgramEmbedder.version in notes[0]
     assert "'hashed-ngrams' (2 256 dimensions)" in notes[0]
     world.embeddings.ensure(world.users["bio"])
@@ -92,30 +106,32 @@ def test_those_of_other_bios_are_left_alone(folder: Path) -> None:
     users = users.set_column(users.column_names.index("bio"), "bio", pa.array(bios, pa.large_string()))
     pq.write_table(users, folder / "users.parquet")
     world, notes = _installed(folder, HashedNgramEmbedder())
-    assert "of other bios" in notes[0]
-    assert len(world.embeddings.matrix) == 0
+    assert ["bio_embeddings.parquet: embeddings of other texts" in note for note in notes] == [True]
+    assert len(world.embeddings.matrix) == len(world.posts)
 
 
 def test_a_world_without_an_embedder_reads_none(folder: Path) -> None:
     world = World()
     population = read_population(folder)
-    (folder / "embeddings.parquet").unlink()
+    for name in (vectors.BIO_VECTORS, vectors.POST_VECTORS):
+        (folder / name).unlink()
     assert population.install(world) == []
 
 
+@pytest.mark.parametrize("name", [vectors.BIO_VECTORS, vectors.POST_VECTORS])
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         (None, "not a Parquet file"),
         (pa.table({"vector": [b"x"] * 100}), "no vectors of a named embedder"),
         (pa.table({"vector": pa.array([b"xy"], pa.binary(2))}).replace_schema_metadata(
-            {EMBEDDER: b"a 1 2", b"oasis.bios": b""}), "has 1 rows for 100 agents"),
+            {EMBEDDER: b"a 1 2", b"oasis.texts": b""}), "has 1 rows for 100"),
         (pa.table({"vector": pa.array([b"xy"] * 100, pa.binary(2))}).replace_schema_metadata(
-            {EMBEDDER: b"a 1 3", b"oasis.bios": b""}), "no vectors of a named embedder"),
+            {EMBEDDER: b"a 1 3", b"oasis.texts": b""}), "no vectors of a named embedder"),
     ],
 )  # fmt: skip
-def test_files_that_are_no_vectors(folder: Path, table: pa.Table | None, message: str) -> None:
-    path = folder / "embeddings.parquet"
+def test_files_that_are_no_vectors(folder: Path, name: str, table: pa.Table | None, message: str) -> None:
+    path = folder / name
     if table is None:
         path.write_bytes(b"x")
     else:
@@ -141,7 +157,8 @@ def test_runs_are_the_same_without_them(folder: Path) -> None:
         return simulation.world.state_hash(), simulation.world.embeddings.texts_embedded
 
     with_them, embedded = state()
-    (folder / "embeddings.parquet").unlink()
+    (folder / vectors.BIO_VECTORS).unlink()
+    (folder / vectors.POST_VECTORS).unlink()
     without, more = state()
     assert with_them == without
     assert more > embedded
