@@ -89,11 +89,15 @@ class Everyone:
         self._prefixes: dict[int, tuple[I32, F64]] = {}
 
     def top(self, length: int) -> tuple[I32, F64]:
-        """Return (post ids, scores) of the best `length` versions, ties at the end included, in order."""
+        """Return (post ids, scores) of the best `length` versions, all of the last root among them, in order."""
         if length not in self._prefixes:
             rows, scores = self.rows, self.scores
             if length < len(rows):
-                keep = scores >= rank.kth_largest(scores, length)
+                least = rank.kth_largest(scores, length)
+                better, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+                ties = self.frame.ties(rows[equal])  # of a million posts without votes only as many as are missing
+                missing = length - len(better) - 1
+                keep = np.r_[better, equal[ties <= np.partition(ties, missing)[missing]]]
                 rows, scores = rows[keep], scores[keep]
             order = np.lexsort((rows, self.frame.ties(rows), -scores))
             self._prefixes[length] = rows[order].astype(np.int32), scores[order]
