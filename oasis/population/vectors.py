@@ -1,7 +1,7 @@
 """Embeddings of bios and of earlier posts, stored with a population so that runs need not make them.
 
-A file has a row for each agent or post: ``vector``, as many bytes as there are dimensions, each an int8. Schema metadata
-names the embedder (as those of checkpoints do) and has a digest of the texts.
+A file has a row for each agent or post: ``vector``, as many bytes as there are dimensions, each an int8. Schema
+metadata names the embedder (as those of checkpoints do) and has a digest of the texts.
 """
 
 from __future__ import annotations
