@@ -3,7 +3,7 @@
     python benchmarks/population_generate.py [--agents 10000 1000000] [--embedder wordllama]
 
 Each part of each size runs in a process of its own, so that its peak memory is its own; kernels are compiled before the
-clock starts. Writing embeds the bios; loading reads the folder and fills a world with its agents, follows and vectors.
+clock starts. Writing embeds bios and posts; loading reads the folder and fills a world with its agents, follows and vectors.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def install(agents: int, folder: Path, embedder: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with _measured(found, "load"):
         world = _into_a_world(folder, embedder)
-    return {**found, "bios_embedded_while_loading": world.embeddings.texts_embedded}
+    return {**found, "embedded_while_loading": world.embeddings.texts_embedded}
 
 
 def tell(agents: int, folder: Path, embedder: Any) -> dict[str, Any]:
