@@ -3,7 +3,8 @@
     python benchmarks/population_generate.py [--agents 10000 1000000] [--embedder wordllama]
 
 Each part of each size runs in a process of its own, so that its peak memory is its own; kernels are compiled before the
-clock starts. Writing embeds bios and posts; loading reads the folder and fills a world with its agents, follows and vectors.
+clock starts. Writing embeds bios and posts; loading reads the folder and fills a world with
+its agents, follows and vectors.
 """
 
 from __future__ import annotations
