@@ -48,11 +48,12 @@ class LLMParameters(Parameters):
     max_actions : int
         Most actions per activation.
     max_turns : int
-        Most questions per activation; all but the last may be answered with a read-only action.
+        Most questions per activation; all but the last may be answered with a read-only action (a search, say), whose
+        result is shown before the next. With 1 nobody looks around, and a decision is one call.
     memory : int
         Things an agent remembers having done.
-    memory_tokens, feed_tokens : int
-        Estimated tokens that memory, and the texts of one feed, may take in a prompt.
+    shared_tokens, feed_tokens, memory_tokens : int
+        Estimated tokens in a prompt: of a feed that all agents see, of one that is an agent's own, of memory.
     max_text, max_profile : int
         Characters of one shown text, and of bio and persona each.
     max_content : int
@@ -62,10 +63,11 @@ class LLMParameters(Parameters):
     """
 
     max_actions: int = Field(default=3, ge=1, le=10)
-    max_turns: int = Field(default=3, ge=1, le=10)
-    memory: int = Field(default=10, ge=0, le=1000)
-    memory_tokens: int = Field(default=300, ge=0, le=100_000)
-    feed_tokens: int = Field(default=1500, ge=50, le=1_000_000)
+    max_turns: int = Field(default=1, ge=1, le=10)
+    memory: int = Field(default=5, ge=0, le=1000)
+    shared_tokens: int = Field(default=330, ge=50, le=1_000_000)
+    feed_tokens: int = Field(default=185, ge=50, le=1_000_000)
+    memory_tokens: int = Field(default=70, ge=0, le=100_000)
     max_text: int = Field(default=500, ge=20, le=10_000)
     max_profile: int = Field(default=600, ge=20, le=10_000)
     max_content: int = Field(default=280, ge=10, le=10_000)
@@ -92,7 +94,14 @@ class LLM:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
         self._limits = Limits(
-            p.max_text, p.max_profile, p.max_content, p.feed_tokens, p.memory_tokens, p.max_actions, p.max_turns
+            p.max_text,
+            p.max_profile,
+            p.max_content,
+            p.shared_tokens,
+            p.feed_tokens,
+            p.memory_tokens,
+            p.max_actions,
+            p.max_turns,
         )
 
     @classmethod
@@ -155,12 +164,13 @@ class LLM:
                     turn=0,
                     purpose="interview",
                     messages=(("system", system), ("user", f"{about}\n\nWhat do you answer?")),
+                    cut=cut,
                     check=form.parse,
                     schema=form.schema(),
                     max_tokens=self.parameters.max_tokens,
                     temperature=self.parameters.temperature,
                 )
-                for agent, about in zip(agents.tolist(), abouts, strict=True)
+                for agent, (about, cut) in zip(agents.tolist(), abouts, strict=True)
             ]
         )
         return [_answer(completion) for completion in completions]
@@ -187,6 +197,7 @@ class LLM:
             turn=turn,
             purpose="decide",
             messages=c.messages,
+            cut=c.cut,
             check=c.options.parse,
             schema=c.options.schema(),
             max_tokens=self.parameters.max_tokens,

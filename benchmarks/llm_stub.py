@@ -16,7 +16,7 @@ import sys
 import time
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_LIKE = re.compile(rb'like_post[^}]*?"post_id[^0-9]*(\d+)')
+_LIKE = re.compile(rb'"like_post".*?"enum": ?\[(\d+)')
 _LOGPROBS = b'"top_logprobs"'
 
 
@@ -68,8 +68,8 @@ def _answer(body: bytes) -> bytes:
     liked = _LIKE.search(body, max(0, body.find(b'"response_format"')))
     if liked is None:
         return _NOTHING
-    liked_post = {"action": "like_post", "post_id": int(liked[1])}
-    return _response(_body(json.dumps({"actions": [liked_post]})))
+    like = {"action": "like_post", "n": int(liked[1])}
+    return _response(_body(json.dumps({"actions": [like]})))
 
 
 async def main() -> None:

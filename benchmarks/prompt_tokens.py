@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from oasis.grammar import TOPICS, write_posts
 from oasis.inference import Client, MockTransport, Prompt
 from oasis.inference.tokens import encode, encode_prompts, unshared
 from oasis.inference_config import LLMConfig
+from oasis.randomness import Draws, agent_keys
 from oasis.scenario import Scenario
 from oasis.simulation import Simulation, StepResult
 from oasis.testing.answers import answer_from_schema
@@ -47,12 +49,18 @@ def measure(name: str, steps: int, parameters: dict[str, Any], show: bool) -> di
         "policies": [{"kind": "llm", "parameters": parameters}],
     }
     scenario = Scenario.from_dict({**tables, "llm": {"model": "mock", "endpoints": ["http://127.0.0.1:1"]}})
+    keys = agent_keys(np.arange(500))
+    texts = write_posts(Draws(1), "mock", 1, keys, np.arange(500) % len(TOPICS)).to_pylist()
     asked: list[Prompt] = []
     answers: list[str] = []
 
     def answer(prompt: Prompt) -> str:
         asked.append(prompt)
-        answers.append(answer_from_schema(prompt.schema, prompt.messages[-1][1]))
+        said = json.loads(answer_from_schema(prompt.schema, prompt.messages[-1][1]))
+        for action in said["actions"]:
+            if "content" in action:  # sentences as people write them
+                action["content"] = texts[len(answers) % len(texts)]
+        answers.append(json.dumps(said, separators=(",", ":")))
         return answers[-1]
 
     simulation = Simulation(scenario, inference=Client([MockTransport(answer)], LLMConfig(model="mock")))
@@ -75,6 +83,7 @@ def measure(name: str, steps: int, parameters: dict[str, Any], show: bool) -> di
         "calls": len(last),
         "in_mean": round(float(np.mean([len(t) for t in tokens])), 1),
         "in_most": max(len(t) for t in tokens),
+        "text_mean": round(float(np.mean([len(t) for t in encode(texts)])), 1),
         "system": len(encode([opening[0].messages[0][1]])[0]),
         "not_shared_mean": round(unshared(tokens) / len(tokens), 1),
         "out_mean_json": round(float(np.mean([len(t) for t in encode(said)])), 1),

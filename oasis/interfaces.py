@@ -389,6 +389,8 @@ class InferenceRequest:
         Most tokens of the answer; None for the client's own (``[llm] max_tokens``).
     temperature : float or None
         None for the client's own (``[llm] temperature``).
+    cut : int
+        Characters that the messages leave out of the texts that they show.
     """
 
     step: int
@@ -400,6 +402,7 @@ class InferenceRequest:
     schema: dict[str, Any] | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ LLM_CALLS = pa.schema(
         ("latency_ms", pa.float32()),
         ("status", _LABEL),  # ok, failed (transport), invalid (answer does not fit)
         ("error", pa.large_string()),
+        ("cut", pa.int32()),  # characters of shown texts that the prompt leaves out
         ("prompt_hash", pa.uint64()),
         ("prompt", pa.large_string()),
         ("response", pa.large_string()),

@@ -2,7 +2,8 @@
 
 The first message is the same for all agents of a policy. The second begins with what many share, the feed of a
 platform that shows everybody the same list, and ends with what is the agent's own. Results of read-only actions
-are further messages, so whatever was sent before stays a prefix.
+are further messages, so whatever was sent before stays a prefix. Lines are numbered from 1 in each prompt: small
+numbers are few tokens, and prompts and schemas of agents that see the same are the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from oasis.actions import READ_ACTIONS, Action, Outcome
+from oasis.actions import READ_ACTIONS, Action, Outcome, TargetKind
 from oasis.agents.memory import Memory
 from oasis.agents.prompting.options import Choice, Options, said
 from oasis.agents.prompting.pages import Pages
@@ -22,6 +23,7 @@ from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, concealed,
 from oasis.agents.prompting.standing import Shown, candidates
 from oasis.agents.prompting.templates import render
 from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
+from oasis.world.schemas import KIND_REPOST
 from oasis.world.world import World
 
 __all__ = ["Conversation", "Limits", "Stage"]
@@ -30,8 +32,9 @@ I32 = npt.NDArray[np.int32]
 
 SEEN_MENTIONED = 5
 GROUPS_SHOWN = PRODUCTS_SHOWN = 20
-SHORTEST_TEXT = 40
-"""However many texts a feed has, each keeps this many characters."""
+SHORTEST_TEXT = 6
+AROUND_POST, AROUND_COMMENT = 14, 5
+"""Tokens of a line besides its text: number, author, age and counts; number and marks. `SHORTEST_TEXT` is of a text."""
 _GROUP_ACTIONS = {Action.JOIN_GROUP, Action.LEAVE_GROUP, Action.SEND_TO_GROUP, Action.LISTEN_FROM_GROUP}
 
 
@@ -43,14 +46,15 @@ class Limits:
     ----------
     text, profile, content : int
         Characters of a shown text, of bio and persona each, and of what the agent may write.
-    feed_tokens, memory_tokens : int
-        Estimated tokens of all texts of a feed, and of memory.
+    shared_tokens, feed_tokens, memory_tokens : int
+        Estimated tokens of a feed that all see, of one that is an agent's own, and of memory.
     max_actions, max_turns : int
     """
 
     text: int
     profile: int
     content: int
+    shared_tokens: int
     feed_tokens: int
     memory_tokens: int
     max_actions: int
@@ -64,6 +68,8 @@ class Conversation:
     agent_id: int
     messages: tuple[tuple[str, str], ...]
     shown: Shown
+    cut: int = 0
+    """Characters of shown texts that the messages leave out."""
     options: Options | None = None
     reads: list[tuple[int, Choice, int]] = field(default_factory=list)
     """Turn, choice and outcome of each read-only action so far."""
@@ -95,17 +101,19 @@ class Stage:
         self._pages.read_comments(observations.comment_ids)
         abouts = self.abouts(agents, observations)
         time = self._ctx.base.clock.time(self._ctx.base.step).strftime("It is %A, %H:%M UTC.")
+        heading = f"{time}\n{'FRONT PAGE:' if feeds.shared else 'YOUR FEED:'}"
+        rules, bounds = ("system", system), feeds.offsets.tolist()
+        known: dict[tuple[bytes, ...], _Feed] = {}
         out = []
         for i, agent in enumerate(agents.tolist()):
-            shown = Shown()
-            rows = range(int(feeds.offsets[i]), int(feeds.offsets[i + 1]))
-            lines = self._feed_lines(observations, rows, shown)
-            heading = "POSTS ON THE FRONT PAGE:" if feeds.shared else "YOUR FEED:"
-            feed = f"{time}\n" + render("feed.j2", heading=heading, lines=lines)
+            rows = range(bounds[i], bounds[i + 1])
+            feed = self._feed(observations, rows, heading, known)
+            shown = feed.shown.copy()
             own = self._own_part(agent, observations, rows, shown)
-            parts = [feed, abouts[i], own] if feeds.shared else [abouts[i], own, feed]
+            about, cut = abouts[i]
+            parts = [feed.text, about, own]
             user = "\n\n".join([*(p for p in parts if p), "What do you do?"])
-            out.append(Conversation(agent, (("system", system), ("user", user)), shown))
+            out.append(Conversation(agent, (rules, ("user", user)), shown, feed.cut + cut))
         return out
 
     def set_options(self, conversations: Sequence[Conversation], last_turn: bool) -> None:
@@ -113,9 +121,8 @@ class Stage:
         allowed = {a for a in self._ctx.allowed if not (last_turn and a in READ_ACTIONS)}
         agents = np.array([c.agent_id for c in conversations], np.int32)
         found = candidates(self._world, agents, [c.shown for c in conversations], allowed)
-        for conversation, targets in zip(conversations, found, strict=True):
-            post_of = {c: self._pages.comment(c).post for c in conversation.shown.comments}
-            conversation.options = Options(targets, post_of, self._limits.max_actions, self._limits.content)
+        for c, numbers in zip(conversations, found, strict=True):
+            c.options = Options(numbers, c.shown, self._limits.max_actions, self._limits.content)
 
     def show(self, conversations: Sequence[Conversation], choices: Sequence[Choice], views: Views) -> None:
         """Append to each conversation what its read-only action found; one request per conversation in `views`."""
@@ -129,27 +136,31 @@ class Stage:
         for i, (c, choice) in enumerate(zip(conversations, choices, strict=True)):
             outcome = Outcome(int(views.outcomes[i]))
             posts = views.feeds.post_ids[views.feeds.offsets[i] : views.feeds.offsets[i + 1]].tolist()
-            limit = self._text_limit(len(posts))
-            lines = [self._pages.post_line(p, limit) for p in posts]
+            room = Room(self._limits.feed_tokens, self._limits.text, len(posts), 0)
+            lines = []
             for post_id in posts:
-                self._add_post(c.shown, post_id)
+                line, cut = self._pages.post_line(post_id, room.post)
+                lines.append(f"{self._add_post(c.shown, post_id)} {line}")
+                c.cut += cut
             for at in range(int(views.user_offsets[i]), int(views.user_offsets[i + 1])):
                 user_id = int(views.user_ids[at])
-                c.shown.users[user_id] = None
-                lines.append(f"- {self._pages.user(user_id)} | {quote(bios[at], self._limits.text // 2)}")
+                number = c.shown.add(TargetKind.USER, user_id, user_id)
+                lines.append(f"{number} {self._pages.name(user_id)}: {quote(bios[at], self._limits.text // 2)}")
             for at in range(int(views.message_offsets[i]), int(views.message_offsets[i + 1])):
                 author = int(messages["author"][views.message_ids[at]])
-                lines.append(f"- {self._pages.user(author)} | {quote(texts[at], self._limits.text)}")
+                lines.append(f"- {self._pages.name(author)}: {quote(texts[at], self._limits.text)}")
             heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
-            result = render("feed.j2", heading=heading, lines=[*lines, *self._standing(c.agent_id, posts)])
+            standing = self._standing(c.agent_id, posts, c.shown)
+            result = render("feed.j2", heading=heading, lines=[*lines, *standing])
             c.messages = (*c.messages, ("assistant", said(choice)), ("user", f"{result}\n\nWhat do you do?"))
 
-    def abouts(self, agents: I32, feeds: Observations | None = None) -> list[str]:
-        """Return who each agent is and what it remembers; posts in its feed are not named as seen before."""
+    def abouts(self, agents: I32, feeds: Observations | None = None) -> list[tuple[str, int]]:
+        """Return who each agent is and what it remembers, and how many characters of its profile are left out.
+
+        Posts in its feed are not named as seen before.
+        """
         world, users = self._world, self._world.users
-        texts = {
-            name: world.texts.take(users[name][agents]).to_pylist() for name in ("username", "name", "bio", "persona")
-        }
+        texts = {name: world.texts.take(users[name][agents]).to_pylist() for name in ("bio", "persona")}
         self._pages.read_users(agents)
         memory = self._memory.get(agents)
         seen = self._seen(agents, feeds)
@@ -157,20 +168,20 @@ class Stage:
         read_memories(self._pages, memory, np.array([p for each in seen for p in each], np.int32))
         followers = users["followers"][agents] + users["base_followers"][agents]
         limit = self._limits.profile
-        return [
-            render(
+        out = []
+        for i, agent in enumerate(agents.tolist()):
+            bio, persona = texts["bio"][i], texts["persona"][i]
+            about = render(
                 "agent.j2",
                 name=self._pages.name(agent),
-                user_id=agent,
-                display=quote(texts["name"][i], 40) if texts["name"][i] else None,
                 followers=int(followers[i]),
                 following=int(users["following"][agent]),
-                bio=quote(texts["bio"][i], limit) if texts["bio"][i] else None,
-                persona=quote(texts["persona"][i], limit) if texts["persona"][i] else None,
+                bio=quote(bio, limit) if bio else None,
+                persona=quote(persona, limit) if persona else None,
                 memory=recollect(self._pages, memory, hidden, i, seen[i], self._limits.memory_tokens),
             )
-            for i, agent in enumerate(agents.tolist())
-        ]
+            out.append((about, max(0, len(persona or bio or "") - limit)))
+        return out
 
     def _seen(self, agents: I32, feeds: Observations | None) -> list[list[int]]:
         """Return posts seen lately and not in the feed, newest first, that the agent may still see."""
@@ -192,46 +203,68 @@ class Stage:
                 out[i][post_id] = None
         return [list(each) for each in out]
 
-    def _feed_lines(self, observations: Observations, rows: range, shown: Shown) -> list[str]:
-        offsets = observations.comment_offsets
-        first, last = (int(offsets[rows.start]), int(offsets[rows.stop])) if len(rows) else (0, 0)
-        limit = self._text_limit(len(rows) + last - first)
-        lines = []
-        for row in rows:
-            post_id = int(observations.feeds.post_ids[row])
-            warned = bool(observations.flags[row] & RowFlag.WARNED)
-            lines.append(self._pages.post_line(post_id, limit, warned))
-            self._add_post(shown, post_id)
-            for comment_id in observations.comment_ids[offsets[row] : offsets[row + 1]].tolist():
-                lines.append(self._pages.comment_line(comment_id, limit))
-                shown.comments[comment_id] = None
-                shown.users[self._pages.comment(comment_id).author] = None
-        return lines
+    def _feed(
+        self, observations: Observations, rows: range, heading: str, known: dict[tuple[bytes, ...], _Feed]
+    ) -> _Feed:
+        """Return a feed as text; the same one is made once."""
+        first, last = rows.start, rows.stop
+        offsets = observations.comment_offsets[first : last + 1]
+        posts = observations.feeds.post_ids[first:last]
+        comments = observations.comment_ids[offsets[0] : offsets[-1]] if len(posts) else posts
+        warned = (observations.flags[first:last] & RowFlag.WARNED) != 0
+        key = (posts.tobytes(), comments.tobytes(), (offsets - offsets[0]).tobytes(), warned.tobytes())
+        feed = known.get(key)
+        if feed is None:
+            shared = observations.feeds.shared
+            tokens = self._limits.shared_tokens if shared else self._limits.feed_tokens
+            under = np.diff(offsets)
+            room = Room(tokens, self._limits.text, len(posts), int(under.max(initial=0)))
+            shown, cut, lines, at = Shown(), 0, [], 0
+            for post_id, warns, count in zip(posts.tolist(), warned.tolist(), under.tolist(), strict=True):
+                line, lost = self._pages.post_line(post_id, room.post, warns)
+                lines.append(f"{self._add_post(shown, post_id)} {line}")
+                cut += lost
+                for comment_id in comments[at : at + min(count, room.comments)].tolist():
+                    comment = self._pages.comment(comment_id)
+                    line, lost = self._pages.comment_line(comment_id, room.comment)
+                    number = shown.add(TargetKind.COMMENT, comment_id, comment.author, comment.post)
+                    lines.append(f"{number} {line}")
+                    cut += lost
+                at += count
+            feed = known[key] = _Feed(render("feed.j2", heading=heading, lines=lines), shown, cut)
+        return feed
 
     def _own_part(self, agent: int, observations: Observations, rows: range, shown: Shown) -> str:
         """Return what the agent has to do with the posts shown, its groups, and what is on sale."""
-        lines = []
+        lines: list[str] = []
+        flags = observations.flags[rows.start : rows.stop]
+        posts = observations.feeds.post_ids[rows.start : rows.stop]
         for flag, words in (
             (RowFlag.OWN, "Written by you"),
             (RowFlag.LIKED, "Liked by you"),
             (RowFlag.DISLIKED, "Disliked by you"),
             (RowFlag.REPOSTED, "Reposted by you"),
         ):
-            lines += _posts(words, [observations.feeds.post_ids[r] for r in rows if observations.flags[r] & flag])
+            at = np.flatnonzero(flags & flag)
+            if len(at):
+                lines += _posts(words, [shown.line(TargetKind.POST, p) for p in posts[at].tolist()])
         if _GROUP_ACTIONS & set(self._ctx.allowed):
             lines += self._groups(agent, shown)
         if Action.PURCHASE_PRODUCT in self._ctx.allowed:
             lines += self._products(shown)
         return "\n".join(lines)
 
-    def _standing(self, agent: int, posts: list[int]) -> list[str]:
+    def _standing(self, agent: int, posts: list[int], shown: Shown) -> list[str]:
         """Return which of the posts found are the agent's own or voted on, as `_own_part` does of the feed."""
         world, ids = self._world, np.array(posts, np.int32)
         root = world.posts["root"][ids]
         vote = world.post_reactions.values(np.full(len(ids), agent, np.int32), root)
         own = (world.posts["author"][ids] == agent) | (world.posts["author"][root] == agent)
         about = (("Written by you", own), ("Liked by you", vote > 0), ("Disliked by you", vote < 0))
-        return [line for words, mask in about for line in _posts(words, ids[mask])]
+        lines: list[str] = []
+        for words, mask in about:
+            lines += _posts(words, [shown.line(TargetKind.POST, p) for p in ids[mask].tolist()])
+        return lines
 
     def _groups(self, agent: int, shown: Shown) -> list[str]:
         world = self._world
@@ -244,31 +277,65 @@ class Stage:
         names = world.texts.take(world.groups["name"][chosen]).to_pylist()
         lines = []
         for group, name in zip(chosen.tolist(), names, strict=True):
-            shown.groups[group] = None
+            number = shown.add(TargetKind.GROUP, group)
             yours = ", you are a member" if member[group] else ""
-            lines.append(f"- group {group}: {quote(name, 60)} ({world.groups['members'][group]} members{yours})")
+            lines.append(f"{number} group {quote(name, 60)} ({world.groups['members'][group]} members{yours})")
         return lines
 
     def _products(self, shown: Shown) -> list[str]:
         products = self._world.products
         chosen = np.flatnonzero(products["stock"] != 0)[:PRODUCTS_SHOWN].astype(np.int32)
         names = self._world.texts.take(products["text"][chosen]).to_pylist()
-        shown.products.update(dict.fromkeys(chosen.tolist()))
         return [
-            f"- product {product}: {quote(name, 60)} for {products['price'][product]:.2f}"
+            f"{shown.add(TargetKind.PRODUCT, product)} product {quote(name, 60)} for {products['price'][product]:.2f}"
             for product, name in zip(chosen.tolist(), names, strict=True)
         ]
 
-    def _add_post(self, shown: Shown, post_id: int) -> None:
+    def _add_post(self, shown: Shown, post_id: int) -> int:
         post = self._pages.post(post_id)
-        shown.posts[post_id] = None
-        shown.users[post.author] = shown.users[post.root_author] = None
-
-    def _text_limit(self, texts: int) -> int:
-        room = self._limits.feed_tokens * CHARACTERS_PER_TOKEN // max(texts, 1)
-        return min(self._limits.text, max(SHORTEST_TEXT, room))
+        return shown.add(TargetKind.POST, post_id, post.root_author if post.kind == KIND_REPOST else post.author)
 
 
-def _posts(words: str, ids: Sequence[int] | I32) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """A feed as text, what its numbers stand for, and how many characters it leaves out."""
+
+    text: str
+    shown: Shown
+    cut: int
+
+
+class Room:
+    """How long the texts of a feed may be: posts get twice a comment's share.
+
+    Comments are left out, from the last under each post, rather than that a text gets less than `SHORTEST_TEXT`.
+
+    Parameters
+    ----------
+    tokens : int
+        Estimated, of the whole feed.
+    most : int
+        Characters of a text at most.
+    posts, comments : int
+        Posts of the feed, and comments under one of them at most.
+
+    Attributes
+    ----------
+    post, comment : int
+        Characters of a text.
+    comments : int
+        Comments shown under a post.
+    """
+
+    def __init__(self, tokens: int, most: int, posts: int, comments: int) -> None:
+        room = tokens / max(posts, 1) - AROUND_POST
+        fits = int((room - 2 * SHORTEST_TEXT) // (AROUND_COMMENT + SHORTEST_TEXT))
+        self.comments = max(0, min(comments, fits))
+        share = (room - self.comments * AROUND_COMMENT) / (2 + self.comments)
+        self.comment = min(most, int(max(SHORTEST_TEXT, share) * CHARACTERS_PER_TOKEN))
+        self.post = min(most, int(max(SHORTEST_TEXT, 2 * share) * CHARACTERS_PER_TOKEN))
+
+
+def _posts(words: str, numbers: Sequence[int]) -> list[str]:
     """Return a line about posts, none where there are none."""
-    return [f"{words}: post {', '.join(str(i) for i in ids)}."] if len(ids) else []
+    return [f"{words}: {', '.join(map(str, numbers))}."] if numbers else []

@@ -1,64 +1,39 @@
-"""What one agent may answer: a JSON schema with the ids that it was shown, and the check of an answer against it."""
+"""What one agent may answer: a JSON schema with the lines that it was shown, and the check of an answer against it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
-from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
+from oasis.actions import READ_ACTIONS, TARGETS, TEXT_ACTIONS, USER_ACTIONS, Action, TargetKind
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.standing import Numbers, Shown
 from oasis.world.text import normalise_one
 
-__all__ = ["DESCRIPTIONS", "Choice", "Options", "said"]
+__all__ = ["Choice", "Options", "said", "takes_number"]
 
-DESCRIPTIONS: Mapping[Action, tuple[str, str]] = {
-    Action.CREATE_POST: ("", "write a post"),
-    Action.REPOST: ("post_id", "share a post with your followers"),
-    Action.QUOTE_POST: ("post_id", "share a post with a comment of your own"),
-    Action.LIKE_POST: ("post_id", "like a post"),
-    Action.UNLIKE_POST: ("post_id", "take a like back"),
-    Action.DISLIKE_POST: ("post_id", "dislike a post"),
-    Action.UNDO_DISLIKE_POST: ("post_id", "take a dislike back"),
-    Action.REPORT_POST: ("post_id", "report a post to the moderators"),
-    Action.CREATE_COMMENT: ("post_id", "comment on a post, or answer a comment (comment_id instead of post_id)"),
-    Action.LIKE_COMMENT: ("comment_id", "like a comment"),
-    Action.UNLIKE_COMMENT: ("comment_id", "take a like of a comment back"),
-    Action.DISLIKE_COMMENT: ("comment_id", "dislike a comment"),
-    Action.UNDO_DISLIKE_COMMENT: ("comment_id", "take a dislike of a comment back"),
-    Action.FOLLOW: ("user_id", "follow a user"),
-    Action.UNFOLLOW: ("user_id", "stop following a user"),
-    Action.MUTE: ("user_id", "see nothing more of a user"),
-    Action.UNMUTE: ("user_id", "see a muted user again"),
-    Action.SEARCH_POSTS: ("", "search posts for words"),
-    Action.SEARCH_USER: ("", "search users for words"),
-    Action.TREND: ("", "see what is trending"),
-    Action.REFRESH: ("", "see more posts"),
-    Action.DO_NOTHING: ("", "leave without doing anything"),
-    Action.CREATE_GROUP: ("", "open a group, with this name"),
-    Action.JOIN_GROUP: ("group_id", "join a group"),
-    Action.LEAVE_GROUP: ("group_id", "leave a group"),
-    Action.SEND_TO_GROUP: ("group_id", "send a message to a group"),
-    Action.LISTEN_FROM_GROUP: ("group_id", "read the newest messages of a group"),
-    Action.PURCHASE_PRODUCT: ("product_id", "buy a product"),
-}
-"""Of each action: the key of its target, and what it does, in the words of prompts."""
-
-
-_ALONE = READ_ACTIONS | {Action.DO_NOTHING}
+ALONE = READ_ACTIONS | {Action.DO_NOTHING}
 """Actions that are an answer by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One action that a model chose, checked: `target` and `arg` are ids, -1 for none."""
+    """One action that a model chose, checked: `target` and `arg` are ids, -1 for none; `number` is the line's."""
 
     action: Action
     target: int = -1
     arg: int = -1
     content: str | None = None
+    number: int | None = None
+
+
+def takes_number(action: Action) -> bool:
+    """Return whether an action aims at a line that was shown."""
+    return TARGETS[action] != TargetKind.NONE
 
 
 def said(choice: Choice) -> str:
@@ -66,21 +41,16 @@ def said(choice: Choice) -> str:
 
     Not the answer itself: that may hold any white space, and marks of chat templates copied from a post.
     """
-    key = DESCRIPTIONS[choice.action][0]
-    target = f',"{key}":{choice.target}' if key else ""
+    number = f',"n":{choice.number}' if choice.number is not None else ""
     content = f',"content":{quote(choice.content, len(choice.content))}' if choice.content is not None else ""
-    return f'{{"actions":[{{"action":"{choice.action.label}"{target}{content}}}]}}'
+    return f'{{"actions":[{{"action":"{choice.action.label}"{number}{content}}}]}}'
 
 
 class _Item(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: StrictStr
-    post_id: StrictInt | None = None
-    comment_id: StrictInt | None = None
-    user_id: StrictInt | None = None
-    group_id: StrictInt | None = None
-    product_id: StrictInt | None = None
+    n: StrictInt | None = None
     content: StrictStr | None = None
 
 
@@ -90,55 +60,32 @@ class _Answer(BaseModel):
     actions: list[_Item]
 
 
-@dataclass(frozen=True)
-class _Form:
-    """Actions whose answers have the same keys and the same ids."""
-
-    actions: tuple[Action, ...]
-    key: str
-    ids: tuple[int, ...]
-    text: bool
-
-
 class Options:
     """The actions open to one agent in one turn.
 
     Parameters
     ----------
-    targets : mapping
-        Action to the ids it may aim at (sorted); actions without a target map to ``()``. An action whose target
-        has no candidate must be left out.
-    post_of : mapping
-        Comment id to the post it stands under, for answers to comments.
+    numbers : mapping
+        Action to the numbers of lines that it may aim at, in order; actions without a target map to ``()``. An action
+        whose target has no candidate must be left out.
+    shown : Shown
+        What the numbers stand for.
     max_actions : int
         Most actions that change something.
     max_content : int
         Most characters of a text.
     """
 
-    def __init__(
-        self, targets: Mapping[Action, Sequence[int]], post_of: Mapping[int, int], max_actions: int, max_content: int
-    ) -> None:
-        self._post_of, self._max_actions, self._max_content = post_of, max_actions, max_content
-        self.targets = {action: tuple(targets[action]) for action in sorted(targets)}
-        self._acts = _forms({a: ids for a, ids in self.targets.items() if a not in _ALONE})
-        if Action.CREATE_COMMENT in self.targets and post_of:
-            self._acts.append(_Form((Action.CREATE_COMMENT,), "comment_id", tuple(sorted(post_of)), True))
-        self._alone = _forms({a: ids for a, ids in self.targets.items() if a in _ALONE})
+    def __init__(self, numbers: Numbers, shown: Shown, max_actions: int, max_content: int) -> None:
+        self.numbers = numbers
+        self._shown, self._max_actions, self._max_content = shown, max_actions, max_content
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON schema: ``{"actions": [...]}``, up to `max_actions` actions, or one that stands alone."""
-        arrays = [
-            _array([self._object(form) for form in forms], most)
-            for forms, most in ((self._acts, self._max_actions), (self._alone, 1))
-            if forms
-        ]
-        return {
-            "type": "object",
-            "properties": {"actions": {"anyOf": arrays} if len(arrays) > 1 else arrays[0]},
-            "required": ["actions"],
-            "additionalProperties": False,
-        }
+        """Return the JSON schema: ``{"actions": [...]}``, up to `max_actions` actions, or one that stands alone.
+
+        Equal options give the same object: most agents of a step share a few schemas.
+        """
+        return _schema(tuple(sorted(self.numbers.items())), self._max_actions, self._max_content)
 
     def parse(self, text: str) -> list[Choice]:
         """Return the choices in an answer.
@@ -146,7 +93,7 @@ class Options:
         Raises
         ------
         ValueError
-            If the answer does not fit the schema: its form, an id that was not shown, a text too long or empty.
+            If the answer does not fit the schema: its form, a line that was not shown, a text too long or empty.
         """
         try:
             answer = _Answer.model_validate_json(_bare(text))
@@ -158,74 +105,91 @@ class Options:
         if not items:
             raise ValueError("actions: empty; one action is the least, do_nothing counts")
         choices = [self._choice(item) for item in items]
-        alone = next((c.action.label for c in choices if c.action in _ALONE), None)
+        alone = next((c.action.label for c in choices if c.action in ALONE), None)
         if alone is not None and len(choices) > 1:
             raise ValueError(f"actions: {alone} must stand alone, got {len(choices)} actions")
         if len(choices) > self._max_actions:
             raise ValueError(f"actions: {len(choices)}, at most {self._max_actions} are allowed")
         return choices
 
+    def choice(self, action: Action, number: int | None = None, content: str | None = None) -> Choice:
+        """Return an action that was chosen, aimed at what the line shows."""
+        if number is None:
+            return Choice(action, content=content)
+        return Choice(action, *self._shown.aim(action, number), content, number)
+
+    def text(self, action: Action, content: str | None) -> str:
+        """Return a text that an agent wrote, checked.
+
+        Raises
+        ------
+        ValueError
+            If it is empty or too long.
+        """
+        content = (content or "").strip()
+        if not normalise_one(content).strip():
+            raise ValueError(f"{action.label}: content is empty")
+        if len(content) > self._max_content:
+            raise ValueError(f"{action.label}: content has {len(content)} characters, at most {self._max_content} fit")
+        return content
+
     def _choice(self, item: _Item) -> Choice:
         name = item.action
-        form = next(
-            (
-                f
-                for f in [*self._acts, *self._alone]
-                if name in {a.label for a in f.actions} and (not f.key or getattr(item, f.key) is not None)
-            ),
-            None,
-        )
-        if form is None:
-            known = sorted(a.label for a in self.targets)
-            if name in known:
-                raise ValueError(f"{name} needs {DESCRIPTIONS[Action[name.upper()]][0]}")
-            raise ValueError(f"no action {name[:40]!r}; allowed: {', '.join(known)}")
+        action = _BY_LABEL.get(name)
+        if action is None or action not in self.numbers:
+            known = ", ".join(a.label for a in sorted(self.numbers))
+            raise ValueError(f"no action {name[:40]!r}; allowed: {known}")
+        numbers = self.numbers[action]
+        allowed = ({"n"} if numbers else set()) | ({"content"} if action in TEXT_ACTIONS else set())
         given = item.model_fields_set - {"action"}
-        allowed = {form.key} - {""} | ({"content"} if form.text else set())
+        if numbers and item.n is None:
+            raise ValueError(f"{name} needs n, the number of a line")
         if given != allowed:
             raise ValueError(f"{name} takes {sorted(allowed) or 'nothing else'}, got {sorted(given)}")
-        action = Action[name.upper()]
-        content = None
-        if form.text:
-            content = (item.content or "").strip()
-            if not normalise_one(content).strip():
-                raise ValueError(f"{name}: content is empty")
-            if len(content) > self._max_content:
-                raise ValueError(f"{name}: content has {len(content)} characters, at most {self._max_content} fit")
-        if not form.key:
-            return Choice(action, content=content)
-        target = getattr(item, form.key)
-        if target not in form.ids:
-            raise ValueError(f"{name}: {form.key} {target} was not shown, or this cannot be done to it")
-        if action is Action.CREATE_COMMENT and form.key == "comment_id":
-            return Choice(action, self._post_of[target], target, content)
-        return Choice(action, target, content=content)
-
-    def _object(self, form: _Form) -> dict[str, Any]:
-        properties: dict[str, Any] = {"action": {"type": "string", "enum": [a.label for a in form.actions]}}
-        if form.key:
-            properties[form.key] = {"type": "integer", "enum": list(form.ids)}
-        if form.text:
-            properties["content"] = {"type": "string", "minLength": 1, "maxLength": self._max_content}
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+        content = self.text(action, item.content) if action in TEXT_ACTIONS else None
+        if not numbers:
+            return self.choice(action, content=content)
+        assert item.n is not None
+        if item.n not in numbers:
+            raise ValueError(f"{name}: line {item.n} was not shown, or this cannot be done to it")
+        return self.choice(action, item.n, content)
 
 
-def _forms(targets: Mapping[Action, tuple[int, ...]]) -> list[_Form]:
-    """Join actions of the same form, so that a schema stays small."""
-    groups: dict[tuple[str, tuple[int, ...], bool], list[Action]] = {}
-    for action, ids in targets.items():
-        groups.setdefault((DESCRIPTIONS[action][0], ids, action in TEXT_ACTIONS), []).append(action)
-    return [_Form(tuple(actions), *form) for form, actions in groups.items()]
+_BY_LABEL: Mapping[str, Action] = {action.label: action for action in USER_ACTIONS}
 
 
-def _array(kinds: list[dict[str, Any]], most: int) -> dict[str, Any]:
-    items = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-    return {"type": "array", "minItems": 1, "maxItems": most, "items": items}
+@lru_cache(4096)
+def _schema(numbers: tuple[tuple[Action, tuple[int, ...]], ...], max_actions: int, max_content: int) -> dict[str, Any]:
+    arrays = []
+    for alone, most in ((False, max_actions), (True, 1)):
+        forms: dict[tuple[tuple[int, ...], bool], list[str]] = {}  # actions of one form are listed together
+        for action, lines in numbers:
+            if (action in ALONE) == alone:
+                forms.setdefault((lines, action in TEXT_ACTIONS), []).append(action.label)
+        objects = [_object(labels, *form, max_content) for form, labels in forms.items()]
+        if objects:
+            items = objects[0] if len(objects) == 1 else {"anyOf": objects}
+            arrays.append({"type": "array", "minItems": 1, "maxItems": most, "items": items})
+    return {
+        "type": "object",
+        "properties": {"actions": {"anyOf": arrays} if len(arrays) > 1 else arrays[0]},
+        "required": ["actions"],
+        "additionalProperties": False,
+    }
+
+
+def _object(labels: list[str], lines: tuple[int, ...], text: bool, max_content: int) -> dict[str, Any]:
+    properties: dict[str, Any] = {"action": {"type": "string", "enum": labels}}
+    if lines:
+        properties["n"] = {"type": "integer", "enum": list(lines)}
+    if text:
+        properties["content"] = {"type": "string", "minLength": 1, "maxLength": max_content}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _bare(text: str) -> str:

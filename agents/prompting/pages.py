@@ -6,7 +6,7 @@ A line depends on nothing but the world, the step and its limit: never on who el
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Pages:
         self._posts: dict[int, Post] = {}
         self._comments: dict[int, Comment] = {}
         self._names: dict[int, str] = {}
-        self._lines: dict[tuple[int, int, bool], str] = {}
+        self._lines: dict[tuple[int, int, bool], tuple[str, int]] = {}
 
     def read_posts(self, ids: npt.NDArray[np.integer]) -> None:
         """Read posts and the names of their authors."""
@@ -135,47 +135,39 @@ class Pages:
         """Return the name of a user that was read."""
         return self._names[user_id]
 
-    def user(self, user_id: int) -> str:
-        """Return how a user is named in lines: ``alice (user 5)``."""
-        return f"{self._names[user_id]} (user {user_id})"
-
-    def post_line(self, post_id: int, limit: int, warned: bool = False) -> str:
-        """Return a post on one line, its texts cut to `limit` characters."""
+    def post_line(self, post_id: int, limit: int, warned: bool = False) -> tuple[str, int]:
+        """Return a post on one line, its texts cut to `limit` characters, and how many characters were left out."""
         line = self._lines.get((post_id, limit, warned))
         if line is None:
             line = self._lines[(post_id, limit, warned)] = self._post_line(self._posts[post_id], limit, warned)
         return line
 
-    def comment_line(self, comment_id: int, limit: int) -> str:
-        """Return a comment on one line."""
+    def comment_line(self, comment_id: int, limit: int) -> tuple[str, int]:
+        """Return a comment on one line, and how many characters were left out."""
         c = self._comments[comment_id]
-        counts = _counts((c.likes, "like"), (c.dislikes, "dislike"))
-        return " | ".join([f"  - comment {comment_id}", self.user(c.author), *counts, quote(c.text, limit)])
+        return f"{_counts(c.likes, c.dislikes)}{quote(c.text, limit)}", _cut(c.text, limit)
 
     def age(self, step: int) -> str:
-        """Return how long ago a step was."""
+        """Return how long ago a step was: nothing in the last hour, then ``5h ``, ``2d ``."""
         minutes = (self._step - step) * self._minutes
         if minutes < 60:
-            return f"{minutes:.0f} min ago"
-        if minutes < 48 * 60:
-            return f"{minutes / 60:.0f} h ago"
-        return f"{minutes / 1440:.0f} days ago"
+            return ""
+        return f"{minutes / 60:.0f}h " if minutes < 48 * 60 else f"{minutes / 1440:.0f}d "
 
-    def _post_line(self, post: Post, limit: int, warned: bool) -> str:
-        who = self.user(post.author)
-        if post.kind == KIND_REPOST:
-            who = f"{self.user(post.root_author)}, reposted by {who}"
-        parts = [f"- post {post.post_id}", who, self.age(post.step)]
-        parts += _counts(
-            (post.likes, "like"), (post.dislikes, "dislike"), (post.reposts, "repost"), (post.comments, "comment")
-        )
+    def _post_line(self, post: Post, limit: int, warned: bool) -> tuple[str, int]:
+        name = self._names[post.author]
+        root_name = self._names[post.root_author]
+        who = f"{root_name} (by {name})" if post.kind == KIND_REPOST else name
+        line = f"{who} {self.age(post.step)}{_counts(post.likes, post.dislikes, post.reposts, post.comments)}"
         if post.label:
-            parts.append(f"labelled {quote(post.label, _LABEL_LIMIT)}")
+            line += f"labelled {quote(post.label, _LABEL_LIMIT)} "
         if warned:
-            parts.append("reported by several users")
-        if post.kind == KIND_QUOTE:
-            parts.append(f"{quote(post.text, limit)} on a post of {self.user(post.root_author)}")
-        return " | ".join([*parts, quote(post.root_text, limit)])
+            line += "(reported by several users) "
+        if post.kind != KIND_QUOTE:
+            return f"{line}{quote(post.root_text, limit)}", _cut(post.root_text, limit)
+        half = limit // 2
+        line += f"{quote(post.text, half)} on {root_name} {quote(post.root_text, half)}"
+        return line, _cut(post.text, half) + _cut(post.root_text, half)
 
     def _texts(self, ids: npt.NDArray[np.int32]) -> list[str | None]:
         texts: list[str | None] = self._world.texts.take(ids).to_pylist()
@@ -192,6 +184,12 @@ def _list(column: Any) -> list[Any]:
     return column if isinstance(column, list) else column.tolist()
 
 
-def _counts(*pairs: tuple[int, str]) -> Sequence[str]:
-    shown = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in pairs if n)
-    return [shown] if shown else []
+def _counts(likes: int, dislikes: int, reposts: int = 0, comments: int = 0) -> str:
+    """Return ``+3-1r2c5 ``; what is 0 is left out."""
+    pairs = (("+", likes), ("-", dislikes), ("r", reposts), ("c", comments))
+    counts = "".join(f"{mark}{n}" for mark, n in pairs if n)
+    return f"{counts} " if counts else ""
+
+
+def _cut(text: str | None, limit: int) -> int:
+    return max(0, len(text) - limit) if text else 0

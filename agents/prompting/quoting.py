@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 from oasis.world.text import normalise_one
 
@@ -21,6 +22,7 @@ _UNSEEN = re.compile("[\U000e0000-\U000e01ef\u200b\u2060-\u2064\u180e]")
 _NOT_NAME = re.compile(r"[^\w.\-]+")
 
 
+@lru_cache(1 << 16)
 def quote(text: str | None, limit: int) -> str:
     """Return `text` as one line of JSON string of at most `limit` characters inside (escapes not counted).
 

@@ -14,9 +14,24 @@ from oasis.world.world import World
 
 __all__ = ["CHARACTERS_PER_TOKEN", "concealed", "read_memories", "recollect"]
 
-CHARACTERS_PER_TOKEN = 3
-"""A cautious estimate: English text has about 4 characters per token in common vocabularies."""
-_TEXT_LIMIT = 80
+CHARACTERS_PER_TOKEN = 3.6
+"""Of English texts, by Llama 2's tokenizer; newer ones have about a twentieth more."""
+_MOST, _SHORTEST = 60, 16
+AROUND_MEMORY = 9
+"""Tokens of a memory besides its text: what, and whose."""
+_DEEDS: Mapping[Action, str] = {
+    Action.CREATE_POST: "posted",
+    Action.CREATE_COMMENT: "commented",
+    Action.QUOTE_POST: "quoted",
+    Action.REPOST: "reposted",
+    Action.LIKE_POST: "liked",
+    Action.LIKE_COMMENT: "liked",
+    Action.DISLIKE_POST: "disliked",
+    Action.DISLIKE_COMMENT: "disliked",
+    Action.FOLLOW: "followed",
+    Action.MUTE: "muted",
+}
+"""One token each; other deeds are told by their names."""
 _WRITES_POST = (Action.CREATE_POST, Action.QUOTE_POST)
 
 Columns = Mapping[str, npt.NDArray[np.integer]]
@@ -75,6 +90,8 @@ def recollect(
 ) -> list[str]:
     """Return what an agent remembers, oldest first, in at most `tokens` (estimated).
 
+    Texts are as short as it takes for all of it to have room, from 20 characters to 60.
+
     Parameters
     ----------
     hidden : ndarray, shape (n, width), bool
@@ -85,48 +102,48 @@ def recollect(
         Posts to mention as seen, newest first; what was done comes before them when room is short.
     """
     entry = {name: column[row].tolist() for name, column in memory.items()}
-    room = tokens * CHARACTERS_PER_TOKEN
+    count = sum(step >= 0 for step in entry["step"])
+    fits = tokens // (AROUND_MEMORY + int(_SHORTEST / CHARACTERS_PER_TOKEN))
+    share = tokens / max(min(count, fits), 1) - AROUND_MEMORY
+    limit = min(_MOST, max(_SHORTEST, int(share * CHARACTERS_PER_TOKEN)))
     done: list[str] = []
     for i in reversed(range(len(entry["step"]))):
-        if entry["step"][i] < 0:
+        if entry["step"][i] < 0 or len(done) >= fits:
             break
-        line = _deed(pages, {name: values[i] for name, values in entry.items()}, bool(hidden[row, i]))
-        if len(line) > room:
-            break
-        room -= len(line)
-        done.append(line)
-    saw: list[str] = []
-    for post_id in seen:
-        post = pages.post(post_id)
-        line = f"you saw post {post_id} of {pages.user(post.root_author)}: {quote(post.root_text, _TEXT_LIMIT)}"
-        if len(line) > room:
-            break
-        room -= len(line)
-        saw.append(line)
+        done.append(_deed(pages, {name: values[i] for name, values in entry.items()}, bool(hidden[row, i]), limit))
+    fits = min(fits, int(tokens // (AROUND_MEMORY + limit / CHARACTERS_PER_TOKEN)))
+    saw = [
+        f"saw {pages.name(post.root_author)} {quote(post.root_text, limit)}"
+        for post in map(pages.post, seen[: max(0, fits - len(done))])
+    ]
     return [*reversed(saw), *reversed(done)]
 
 
-def _deed(pages: Pages, entry: dict[str, int], hidden: bool) -> str:
+def _deed(pages: Pages, entry: dict[str, int], hidden: bool, limit: int) -> str:
     action, target, created = Action(entry["action"]), entry["target"], entry["created"]
-    line = f"{pages.age(entry['step'])}: {action.label}"
+    wrote = None
+    if created >= 0 and action in _WRITES_POST:
+        wrote = pages.post(created).text
+    elif created >= 0 and action is Action.CREATE_COMMENT:
+        wrote = pages.comment(created).text
+    tells_target = wrote is None and not hidden  # of two texts the agent's own is told
+    line = _DEEDS.get(action, action.label)
     if target >= 0:
         kind = TargetKind(entry["target_kind"])
         if kind is TargetKind.POST:
             post = pages.post(target)
-            line += f" {target} of {pages.user(post.root_author)}"
-            line += "" if hidden else f" {quote(post.root_text, _TEXT_LIMIT)}"
+            line += f" {pages.name(post.root_author)}"
+            line += f" {quote(post.root_text, limit)}" if tells_target else ""
         elif kind is TargetKind.COMMENT:
             comment = pages.comment(target)
-            line += f" {target} of {pages.user(comment.author)}"
-            line += "" if hidden else f" {quote(comment.text, _TEXT_LIMIT)}"
+            line += f" {pages.name(comment.author)}"
+            line += f" {quote(comment.text, limit)}" if tells_target else ""
         elif kind is TargetKind.USER:
-            line += f" {pages.user(target)}"
+            line += f" {pages.name(target)}"
         else:
             line += f" {kind.label} {target}"
-    if created >= 0 and action in _WRITES_POST:
-        line += f", you wrote {quote(pages.post(created).text, _TEXT_LIMIT)}"
-    elif created >= 0 and action is Action.CREATE_COMMENT:
-        line += f", you wrote {quote(pages.comment(created).text, _TEXT_LIMIT)}"
+    if wrote is not None:
+        line += f" {quote(wrote, limit)}"
     if entry["outcome"] != Outcome.ACCEPTED:
         line += f" (refused: {Outcome(entry['outcome']).label})"
     return line

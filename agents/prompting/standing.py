@@ -1,4 +1,4 @@
-"""What each agent may do to each thing it was shown: candidates per action, computed for all agents at once.
+"""What each agent was shown, line by line, and what it may do to each line: computed for all agents at once.
 
 An action without a candidate is left out of an agent's options, so a model is not offered what the platform
 would refuse. The platform judges all the same.
@@ -6,7 +6,6 @@ would refuse. The platform judges all the same.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,27 +14,70 @@ import numpy.typing as npt
 from oasis.actions import TARGETS, Action, TargetKind
 from oasis.world.world import World
 
-__all__ = ["Shown", "candidates"]
+__all__ = ["Numbers", "Shown", "candidates"]
 
 I32 = npt.NDArray[np.int32]
-Targets = dict[Action, tuple[int, ...]]
+Numbers = dict[Action, tuple[int, ...]]
 
 
 class Shown:
-    """What one agent has been shown in its activation: ids in the order of appearance, without repeats."""
+    """The numbered lines that one agent has been shown in its activation, from 1.
 
-    __slots__ = ("comments", "groups", "posts", "products", "users")
+    Attributes
+    ----------
+    kinds : list of TargetKind
+    ids : list of int
+        Of posts, comments, users, groups or products.
+    users : list of int
+        Whom a line is about: who wrote the post or comment (of a repost, the original), or the user; -1 for none.
+    """
+
+    __slots__ = ("_at", "ids", "kinds", "posts_of", "users")
 
     def __init__(self) -> None:
-        self.posts: dict[int, None] = {}
-        self.comments: dict[int, None] = {}
-        self.users: dict[int, None] = {}
-        self.groups: dict[int, None] = {}
-        self.products: dict[int, None] = {}
+        self.kinds: list[TargetKind] = []
+        self.ids: list[int] = []
+        self.users: list[int] = []
+        self.posts_of: list[int] = []
+        self._at: dict[tuple[TargetKind, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def copy(self) -> Shown:
+        """Return lines that can be added to without changing these."""
+        other = Shown()
+        other.kinds, other.ids, other.users = self.kinds[:], self.ids[:], self.users[:]
+        other.posts_of, other._at = self.posts_of[:], dict(self._at)
+        return other
+
+    def add(self, kind: TargetKind, number: int, user: int = -1, post: int = -1) -> int:
+        """Return the line's number, that of its first appearance where it was shown before."""
+        line = self._at.get((kind, number))
+        if line is None:
+            self.kinds.append(kind)
+            self.ids.append(number)
+            self.users.append(user)
+            self.posts_of.append(post)
+            line = self._at[(kind, number)] = len(self.ids)
+        return line
+
+    def line(self, kind: TargetKind, number: int) -> int:
+        """Return the number of a line that was shown."""
+        return self._at[(kind, number)]
+
+    def aim(self, action: Action, line: int) -> tuple[int, int]:
+        """Return (target, argument) of an action at a line: an answer to a comment names its post too."""
+        kind, number = self.kinds[line - 1], self.ids[line - 1]
+        if TARGETS[action] == TargetKind.USER:
+            return self.users[line - 1], -1
+        if action is Action.CREATE_COMMENT and kind == TargetKind.COMMENT:
+            return self.posts_of[line - 1], number
+        return number, -1
 
 
-def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Iterable[Action]) -> list[Targets]:
-    """Return, for each agent, its possible actions and the ids that each may aim at, sorted.
+def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Iterable[Action]) -> list[Numbers]:
+    """Return, for each agent, its possible actions and the lines that each may aim at.
 
     Parameters
     ----------
@@ -44,11 +86,11 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     allowed : iterable of Action
     """
     allowed = sorted(allowed)
-    posts = _Rows(agents, [s.posts for s in shown])
-    comments = _Rows(agents, [s.comments for s in shown])
-    users = _Rows(agents, [s.users for s in shown])
-    groups = _Rows(agents, [s.groups for s in shown])
-    products = _Rows(agents, [s.products for s in shown])
+    lines = _Lines(agents, shown)
+    posts, comments = lines.of(TargetKind.POST), lines.of(TargetKind.COMMENT)
+    groups, products = lines.of(TargetKind.GROUP), lines.of(TargetKind.PRODUCT)
+    users = lines.about_users()
+    either = lines.of(TargetKind.POST, TargetKind.COMMENT)
 
     root = world.posts["root"][posts.ids]
     own = (world.posts["author"][posts.ids] == posts.agents) | (world.posts["author"][root] == posts.agents)
@@ -59,18 +101,17 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     follows = world.follows.contains(users.agents, users.ids)
     muted = world.mutes.contains(users.agents, users.ids)
     member = world.group_members.contains(groups.ids, groups.agents)
-    everything = np.ones(len(posts.ids), np.bool_)
 
     found: dict[Action, list[tuple[int, ...]]] = {}
     for action, rows, mask in (
         (Action.REPOST, posts, ~own & ~world.reposts.contains(posts.agents, root)),
-        (Action.QUOTE_POST, posts, everything),
+        (Action.QUOTE_POST, posts, np.ones(len(posts.ids), np.bool_)),
         (Action.LIKE_POST, posts, ~own & (vote <= 0)),
         (Action.UNLIKE_POST, posts, vote > 0),
         (Action.DISLIKE_POST, posts, ~own & (vote >= 0)),
         (Action.UNDO_DISLIKE_POST, posts, vote < 0),
         (Action.REPORT_POST, posts, ~own & ~world.reports.contains(posts.agents, root)),
-        (Action.CREATE_COMMENT, posts, everything),
+        (Action.CREATE_COMMENT, either, np.ones(len(either.ids), np.bool_)),
         (Action.LIKE_COMMENT, comments, ~own_comment & (comment_vote <= 0)),
         (Action.UNLIKE_COMMENT, comments, comment_vote > 0),
         (Action.DISLIKE_COMMENT, comments, ~own_comment & (comment_vote >= 0)),
@@ -87,31 +128,49 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     ):
         if action in allowed:
             found[action] = rows.split(mask)
-    out: list[Targets] = []
+    out: list[Numbers] = []
     for i in range(len(agents)):
-        targets: Targets = {Action.DO_NOTHING: ()}
+        numbers: Numbers = {Action.DO_NOTHING: ()}
         for action in allowed:
             if TARGETS[action] == TargetKind.NONE:
-                targets[action] = ()
+                numbers[action] = ()
             elif action in found and found[action][i]:
-                targets[action] = found[action][i]
-        out.append(targets)
+                numbers[action] = found[action][i]
+        out.append(numbers)
     return out
 
 
-class _Rows:
-    """(agent, thing shown) pairs of all agents, as columns."""
+class _Lines:
+    """The lines of all agents, as columns."""
 
-    def __init__(self, agents: I32, things: Sequence[Iterable[int]]) -> None:
-        lists = [sorted(t) for t in things]
-        self.ids = np.array([i for each in lists for i in each], np.int32)
-        self.row = np.repeat(np.arange(len(lists)), [len(each) for each in lists])
+    def __init__(self, agents: I32, shown: Sequence[Shown]) -> None:
+        counts = [len(s) for s in shown]
+        self.row = np.repeat(np.arange(len(shown)), counts)
         self.agents = agents[self.row].astype(np.int32)
-        self._count = len(lists)
+        self.kinds = np.array([k for s in shown for k in s.kinds], np.int8)
+        self.ids = np.array([i for s in shown for i in s.ids], np.int32)
+        self.users = np.array([u for s in shown for u in s.users], np.int32)
+        self.numbers = np.concatenate([np.arange(1, n + 1) for n in counts]) if counts else np.empty(0, np.int64)
+        self.count = len(shown)
+
+    def of(self, *kinds: TargetKind) -> _Rows:
+        at = np.flatnonzero(np.isin(self.kinds, kinds))
+        return _Rows(self, at, self.ids[at])
+
+    def about_users(self) -> _Rows:
+        at = np.flatnonzero(self.users >= 0)
+        return _Rows(self, at, self.users[at])
+
+
+class _Rows:
+    """Some lines, with what they stand for."""
+
+    def __init__(self, lines: _Lines, at: npt.NDArray[np.integer], ids: I32) -> None:
+        self.row, self.agents, self.numbers = lines.row[at], lines.agents[at], lines.numbers[at]
+        self.ids, self._count = ids, lines.count
 
     def split(self, mask: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
-        """Return the ids where `mask`, per agent."""
-        parts: dict[int, list[int]] = defaultdict(list)
-        for row, thing in zip(self.row[mask].tolist(), self.ids[mask].tolist(), strict=True):
-            parts[row].append(thing)
-        return [tuple(parts[i]) for i in range(self._count)]
+        """Return the numbers where `mask`, per agent."""
+        ends = np.cumsum(np.bincount(self.row[mask], minlength=self._count)).tolist()
+        numbers = self.numbers[mask].tolist()
+        return [tuple(numbers[a:b]) for a, b in zip([0, *ends], ends, strict=False)]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import jinja2
 
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
-from oasis.agents.prompting.options import DESCRIPTIONS
+from oasis.agents.prompting.options import ALONE, takes_number
 
 __all__ = ["render", "rules", "sources"]
 
 
-@dataclass(frozen=True)
-class _Line:
-    example: str
-    description: str
+_HINTS: Mapping[Action, str] = {
+    Action.CREATE_GROUP: "a name",
+}
+"""What an action's name does not say by itself."""
 
 
 @cache
@@ -48,23 +47,35 @@ def sources() -> dict[str, str]:
 
 def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int) -> str:
     """Return the system message: the same bytes for every agent and step of a policy."""
-    lines = {a: _Line(_example(a), DESCRIPTIONS[a][1]) for a in sorted({*allowed, Action.DO_NOTHING})}
-    reads = [line for a, line in lines.items() if a in READ_ACTIONS] if max_turns > 1 else []
+    acts = [a for a in sorted(allowed) if a not in ALONE]
+    reads = [a for a in sorted(allowed) if a in READ_ACTIONS] if max_turns > 1 else []
+    example = min(acts, key=lambda a: (a != Action.CREATE_COMMENT, not takes_number(a)), default=Action.DO_NOTHING)
     return render(
         "rules.j2",
         platform={"x": "X", "reddit": "Reddit"}.get(platform, platform),
-        actions=[line for a, line in lines.items() if a not in READ_ACTIONS and a is not Action.DO_NOTHING],
-        reads=reads,
+        example=_example(example),
+        acts=_by_form([*acts, Action.DO_NOTHING]),
+        reads=_by_form(reads),
         max_actions=max_actions,
         max_turns=max_turns,
         max_content=max_content,
     )
 
 
+def _by_form(actions: Sequence[Action]) -> dict[str, list[str]]:
+    """Return the names of actions with their hints, by what they need: nothing, ``n``, ``content``, both."""
+    found: dict[str, list[str]] = {}
+    for action in actions:
+        needs = ["n"] * takes_number(action) + ["content"] * (action in TEXT_ACTIONS)
+        hint = f" ({_HINTS[action]})" if action in _HINTS else ""
+        found.setdefault(", ".join(needs), []).append(f"{action.label}{hint}")
+    return found
+
+
 def _example(action: Action) -> str:
     item: dict[str, Any] = {"action": action.label}
-    if DESCRIPTIONS[action][0]:
-        item[DESCRIPTIONS[action][0]] = "N"
+    if takes_number(action):
+        item["n"] = 4
     if action in TEXT_ACTIONS:
         item["content"] = "..."
-    return json.dumps(item, separators=(",", ":")).replace('"N"', "N")
+    return json.dumps({"actions": [item]}, separators=(",", ":"))

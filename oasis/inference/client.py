@@ -243,6 +243,7 @@ class Client:
             "latency_ms": float(np.float32(latency_ms)),  # as the column holds it
             "status": done.status,
             "error": done.error,
+            "cut": request.cut,
             "prompt_hash": hashed,
             "prompt": prompt_text(prompt.messages) if self._keep_prompt(request.agent_id) else None,
             "response": reply.text if reply else None,

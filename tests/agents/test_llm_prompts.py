@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.actions import Action
+from oasis.actions import Action, TargetKind
 from oasis.agents.llm import LLM
 from oasis.agents.prompting.options import Options
+from oasis.agents.prompting.standing import Shown
 from oasis.agents.prompting.quoting import name_of, quote
 from oasis.inference import Client, MockTransport, Prompt
+from oasis.inference.tokens import encode
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Feeds, Observations
 from oasis.platforms.reddit import Reddit
@@ -76,20 +78,21 @@ def test_the_first_message_is_the_same_for_all_agents_and_steps(kind: str) -> No
 
 def test_on_reddit_agents_share_the_feed_byte_for_byte() -> None:
     asked = prompts(small_world(step=3), "reddit", [0, 3, 9, 12], [3, 9, 12, 20])
-    shared = {p.messages[1][1].partition("\n\nYOU ARE:")[0] for p in asked}
+    shared = {p.messages[1][1].partition("\n\nYOU: ")[0] for p in asked}
     assert len(shared) == 1
-    assert next(iter(shared)).count("\n- post") == 4
+    assert all(f"\n{n} " in next(iter(shared)) for n in (1, 2, 3, 4))
     assert len({p.messages[1][1] for p in asked}) == 4
 
 
 def test_what_is_hidden_from_an_agent_is_in_no_part_of_its_prompt() -> None:
     world = small_world(step=3)
     author = int(world.posts["author"][7])
+    world.posts["text"][world.posts["root"][7]] = world.texts.append(["zebra crossing"])[0]
     world.mutes.add([5], [author], [1])
     muted, free = prompts(world, "reddit", [5, 3], [2, 7, 9])
-    assert "- post 7 |" not in muted.messages[1][1]
-    assert f"(user {author})" not in muted.messages[1][1]
-    assert "- post 7 |" in free.messages[1][1]
+    assert "zebra crossing" not in muted.messages[1][1]
+    assert f" user{author} " not in muted.messages[1][1]
+    assert "zebra crossing" in free.messages[1][1]
 
 
 @pytest.mark.parametrize("kind", ["x", "reddit"])
@@ -163,30 +166,48 @@ def test_prompts_are_bounded_however_much_is_shown() -> None:
     world.users["bio"][:] = long[0]
     roots = [p for p in range(400) if world.posts["root"][p] == p][:200]
     (prompt,) = prompts(world, "x", [3], roots, feed_tokens=500)
-    assert len(prompt.messages[1][1]) < 200 * 4 * (100 + 40)
+    assert len(encode([prompt.messages[1][1]])[0]) < 200 * 30
     (prompt,) = prompts(world, "x", [3], roots[:10], feed_tokens=500)
-    assert len(prompt.messages[1][1]) < 8_000
+    assert len(encode([prompt.messages[1][1]])[0]) < 500 + 250
 
 
 def options(**keys: Any) -> Options:
-    targets = {
+    """Lines 1 and 2 are posts 30 and 90, 3 a comment on the first, 4 a user."""
+    shown = Shown()
+    shown.add(TargetKind.POST, 30, 5)
+    shown.add(TargetKind.POST, 90, 6)
+    shown.add(TargetKind.COMMENT, 50, 8, 30)
+    shown.add(TargetKind.USER, 7, 7)
+    numbers = {
         Action.DO_NOTHING: (),
         Action.CREATE_POST: (),
         Action.TREND: (),
-        Action.LIKE_POST: (3, 9),
-        Action.CREATE_COMMENT: (3, 9),
-        Action.FOLLOW: (7,),
+        Action.LIKE_POST: (1, 2),
+        Action.CREATE_COMMENT: (1, 2, 3),
+        Action.FOLLOW: (4,),
     }
-    return Options(targets, {5: 3}, **{"max_actions": 2, "max_content": 20, **keys})
+    return Options(numbers, shown, **{"max_actions": 2, "max_content": 20, **keys})
+
+
+def test_numbers_stand_for_what_the_lines_showed() -> None:
+    def target(answer: str) -> tuple[int, int]:
+        (choice,) = options().parse(f'{{"actions":[{answer}]}}')
+        return choice.target, choice.arg
+
+    assert target('{"action":"like_post","n":2}') == (90, -1)
+    assert target('{"action":"create_comment","n":1,"content":"hi"}') == (30, -1)
+    assert target('{"action":"create_comment","n":3,"content":"hi"}') == (30, 50)
+    assert target('{"action":"follow","n":4}') == (7, -1)
+    assert target('{"action":"trend"}') == (-1, -1)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        '{"actions":[{"action":"like_post","post_id":9}]}',
-        ' {"actions": [ {"action": "like_post", "post_id": 3}, {"action": "follow", "user_id": 7} ] } ',
+        '{"actions":[{"action":"like_post","n":2}]}',
+        ' {"actions": [ {"action": "like_post", "n": 1}, {"action": "follow", "n": 4} ] } ',
         '```json\n{"actions":[{"action":"do_nothing"}]}\n```',
-        '{"actions":[{"action":"create_comment","comment_id":5,"content":"hi"}]}',
+        '{"actions":[{"action":"create_comment","n":3,"content":"hi"}]}',
         '{"actions":[{"action":"trend"}]}',
     ],
 )
@@ -201,26 +222,26 @@ def test_answers_that_fit(answer: str) -> None:
         ("null", "object"),
         ("[]", "object"),
         ('{"actions":[]}', "empty"),
-        ('{"actions":[{"action":"like_post","post_id":4}]}', "post_id 4 was not shown"),
-        ('{"actions":[{"action":"like_post","post_id":"9"}]}', "valid integer"),
-        ('{"actions":[{"action":"like_post","post_id":true}]}', "valid integer"),
-        ('{"actions":[{"action":"like_post","post_id":9.0}]}', "valid integer"),
-        ('{"actions":[{"action":"like_post"}]}', "needs post_id"),
-        ('{"actions":[{"action":"like_post","post_id":9,"user_id":7}]}', "takes"),
-        ('{"actions":[{"action":"like_post","post_id":9,"content":"x"}]}', "takes"),
-        ('{"actions":[{"action":"repost","post_id":9}]}', "no action 'repost'"),
+        ('{"actions":[{"action":"like_post","n":3}]}', "line 3 was not shown"),
+        ('{"actions":[{"action":"like_post","n":"2"}]}', "valid integer"),
+        ('{"actions":[{"action":"like_post","n":true}]}', "valid integer"),
+        ('{"actions":[{"action":"like_post","n":2.0}]}', "valid integer"),
+        ('{"actions":[{"action":"like_post"}]}', "needs n"),
+        ('{"actions":[{"action":"like_post","n":2,"user_id":7}]}', "Extra"),
+        ('{"actions":[{"action":"like_post","n":2,"content":"x"}]}', "takes"),
+        ('{"actions":[{"action":"repost","n":2}]}', "no action 'repost'"),
         ('{"actions":[{"action":"fly"}]}', "no action 'fly'"),
         ('{"actions":[{"action":"create_post"}]}', "takes"),
         ('{"actions":[{"action":"create_post","content":" \\u202e "}]}', "empty"),
         ('{"actions":[{"action":"create_post","content":"' + "x" * 21 + '"}]}', "at most 20"),
-        ('{"actions":[{"action":"create_comment","comment_id":6,"content":"x"}]}', "comment_id 6"),
-        ('{"actions":[{"action":"do_nothing"},{"action":"follow","user_id":7}]}', "do_nothing must stand alone"),
+        ('{"actions":[{"action":"create_comment","n":6,"content":"x"}]}', "line 6"),
+        ('{"actions":[{"action":"do_nothing"},{"action":"follow","n":4}]}', "do_nothing must stand alone"),
         ('{"actions":[{"action":"trend"},{"action":"trend"}]}', "trend must stand alone"),
-        ('{"actions":[' + ",".join(['{"action":"follow","user_id":7}'] * 3) + "]}", "at most 2"),
+        ('{"actions":[' + ",".join(['{"action":"follow","n":4}'] * 3) + "]}", "at most 2"),
         ('{"actions":[{"action":"do_nothing"}],"why":"x"}', "Extra"),
         ("[" * 100_000, "recursion|Invalid"),
         ('{"actions":[{"action":"create_post","content":"\\ud800"}]}', "Invalid JSON|surrogate"),
-        ('{"actions":[{"action":"like_post","post_id":' + "9" * 5000 + "}]}", "."),
+        ('{"actions":[{"action":"like_post","n":' + "9" * 5000 + "}]}", "."),
     ],
 )
 def test_answers_that_do_not_fit(answer: str, message: str) -> None:
@@ -228,29 +249,29 @@ def test_answers_that_do_not_fit(answer: str, message: str) -> None:
         options().parse(answer)
 
 
-def test_the_schema_holds_only_ids_that_were_shown() -> None:
+def test_the_schema_holds_only_lines_that_were_shown() -> None:
     world = policy_world(step=3)
     for agent in range(0, 30, 5):
         (prompt,) = prompts(world, "x", [agent], [2, 7, 9])
-        found: dict[str, set[int]] = {}
-        _collect(prompt.schema, found)
-        assert found["post_id"] <= {2, 7, 9}
         text = prompt.messages[1][1]
-        assert all(f"(user {u})" in text for u in found.get("user_id", ()))
-        assert agent not in found.get("user_id", ())
-        assert all(f"comment {c} |" in text for c in found.get("comment_id", ()))
+        numbers = _numbers(prompt.schema)
+        assert numbers
+        assert all(f"\n{n} " in text for n in numbers)
 
 
-def _collect(schema: Any, found: dict[str, set[int]]) -> None:
-    if isinstance(schema, dict):
-        for key, value in schema.get("properties", {}).items():
-            if key.endswith("_id"):
-                found.setdefault(key, set()).update(value["enum"])
-        for value in schema.values():
-            _collect(value, found)
-    elif isinstance(schema, list):
-        for value in schema:
-            _collect(value, found)
+def test_agents_that_see_the_same_have_the_same_schema() -> None:
+    world = small_world(agents=200, step=3)
+    asked = prompts(world, "reddit", list(range(200)), [3, 9, 12, 20])
+    assert len({id(p.schema) for p in asked}) == len({json.dumps(p.schema) for p in asked}) < 150
+
+
+def _numbers(schema: Any) -> set[int]:
+    if isinstance(schema, list):
+        return set().union(*map(_numbers, schema))
+    if not isinstance(schema, dict):
+        return set()
+    mine = set(schema.get("properties", {}).get("n", {}).get("enum", ()))
+    return mine.union(*map(_numbers, schema.values()))
 
 
 @settings(max_examples=60)

@@ -175,15 +175,18 @@ def _with(column: str, row: int, value: Any) -> Change:
     return change
 
 
-def _last_of_step_1(table: pa.Table) -> pa.Table:
-    return _drop(pc.sum(pc.equal(table["step"], 1)).as_py() - 1)(table)
+def _last_of_a_step(table: pa.Table) -> pa.Table:
+    """Drop the last event of a step, one that made nothing: no number is missing."""
+    step, created = table["step"].to_pylist(), table["created_id"].to_pylist()
+    ends = [i for i in range(len(step)) if step[i] > 0 and (i + 1 == len(step) or step[i] != step[i + 1])]
+    return _drop(next(i for i in ends if created[i] in (None, -1)))(table)
 
 
 @pytest.mark.parametrize(
     ("file", "change", "wanted"),
     [
         (f"events/{FIRST}", _drop(9), "has after seq 8 the seq 10, not 9"),
-        (f"events/{FIRST}", _last_of_step_1, "step 1: events have actions"),
+        (f"events/{FIRST}", _last_of_a_step, ": events have actions"),
         (
             f"events/{FIRST}",
             lambda t: pa.concat_tables([t.slice(0, 9), t.slice(8)]),

@@ -73,11 +73,11 @@ def test_a_branch_that_changes_nothing_is_its_parent(platform: str, tmp_path: Pa
 
 @pytest.mark.parametrize("platform", ["x", "reddit"])
 def test_what_a_change_does_not_touch_stays(platform: str, tmp_path: Path) -> None:
-    """Of one author muted by all: an agent that sees what it saw in the parent does what it did there."""
+    """Of one author muted by half of all: an agent that sees what it saw in the parent does what it did there."""
     with StubServer() as server:
         Simulation(asking(server.url, platform), tmp_path / "run").run_sync()
         asked = len(server.requests)
-        mute = 'kind="mute", agents={share=1.0}, users=[3]'
+        mute = 'kind="mute", agents={share=0.5}, users=[3]'
         branch(tmp_path / "run", 4, tmp_path / "mute", interventions=[mute]).run_sync()
         asked_again = len(server.requests) - asked
     calls = open_run(tmp_path / "mute").llm_calls.filter(pl.col("step") > 4).collect()
