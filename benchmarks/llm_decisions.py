@@ -85,7 +85,7 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
 
         simulation = Simulation(scenario, folder / platform)
         if not given.no_bare:
-            transport = simulation._client._transports[0]  # noqa: SLF001
+            transport = simulation._inference._transports[0]
             transport.__class__ = Keeping
         last[:] = time.perf_counter(), time.process_time()
         simulation.run_sync(keep)

@@ -7,10 +7,12 @@ parameters by ``from_parameters`` and rejects unknown ones.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -47,6 +49,7 @@ __all__ = [
     "PolicyContext",
     "Question",
     "Recommender",
+    "Schema",
     "RendersPrompts",
     "RowFlag",
     "Source",
@@ -367,6 +370,15 @@ class Recommender(Protocol):
     def update(self, world: World, events: pa.Table, impressions: pa.Table) -> None:
         """Learn from a committed step, for those that learn."""
         ...
+
+
+class Schema(dict[str, Any]):
+    """A JSON schema that many requests share: its text is made once. It must not be changed."""
+
+    @cached_property
+    def text(self) -> str:
+        """Compact JSON."""
+        return json.dumps(self, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,13 @@ AROUND_POST, AROUND_COMMENT = 14, 5
 """Tokens of a line besides its text: number, author, age and counts; number and marks. `SHORTEST_TEXT` is of a text."""
 _GROUP_ACTIONS = {Action.JOIN_GROUP, Action.LEAVE_GROUP, Action.SEND_TO_GROUP, Action.LISTEN_FROM_GROUP}
 
+_STANDINGS = (
+    (RowFlag.OWN, "Written by you"),
+    (RowFlag.LIKED, "Liked by you"),
+    (RowFlag.DISLIKED, "Disliked by you"),
+    (RowFlag.REPOSTED, "Reposted by you"),
+)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -92,6 +99,8 @@ class Stage:
     def __init__(self, ctx: PolicyContext, memory: Memory, limits: Limits) -> None:
         self._ctx, self._memory, self._limits = ctx, memory, limits
         self._world: World = ctx.world
+        self._groups_exist = bool(_GROUP_ACTIONS & set(ctx.allowed)) and len(ctx.world.groups) > 0
+        self._shop_exists = Action.PURCHASE_PRODUCT in ctx.allowed
         self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes)
 
     def begin(self, observations: Observations, system: str) -> list[Conversation]:
@@ -103,13 +112,14 @@ class Stage:
         time = self._ctx.base.clock.time(self._ctx.base.step).strftime("It is %A, %H:%M UTC.")
         heading = f"{time}\n{'FRONT PAGE:' if feeds.shared else 'YOUR FEED:'}"
         rules, bounds = ("system", system), feeds.offsets.tolist()
+        marks = _marks(observations)
         known: dict[tuple[bytes, ...], _Feed] = {}
         out = []
         for i, agent in enumerate(agents.tolist()):
             rows = range(bounds[i], bounds[i + 1])
             feed = self._feed(observations, rows, heading, known)
             shown = feed.shown.copy()
-            own = self._own_part(agent, observations, rows, shown)
+            own = self._own_part(agent, marks[i], shown)
             about, cut = abouts[i]
             parts = [feed.text, about, own]
             user = "\n\n".join([*(p for p in parts if p), "What do you do?"])
@@ -163,22 +173,24 @@ class Stage:
         texts = {name: world.texts.take(users[name][agents]).to_pylist() for name in ("bio", "persona")}
         self._pages.read_users(agents)
         memory = self._memory.get(agents)
+        told = {name: column.tolist() for name, column in memory.items()}
         seen = self._seen(agents, feeds)
-        hidden = concealed(world, self._ctx.base.visible, agents, memory)
+        hidden = concealed(world, self._ctx.base.visible, agents, memory).tolist()
         read_memories(self._pages, memory, np.array([p for each in seen for p in each], np.int32))
-        followers = users["followers"][agents] + users["base_followers"][agents]
-        limit = self._limits.profile
+        followers = (users["followers"][agents] + users["base_followers"][agents]).tolist()
+        following = users["following"][agents].tolist()
+        limit, tokens = self._limits.profile, self._limits.memory_tokens
         out = []
         for i, agent in enumerate(agents.tolist()):
             bio, persona = texts["bio"][i], texts["persona"][i]
             about = render(
                 "agent.j2",
                 name=self._pages.name(agent),
-                followers=int(followers[i]),
-                following=int(users["following"][agent]),
+                followers=followers[i],
+                following=following[i],
                 bio=quote(bio, limit) if bio else None,
                 persona=quote(persona, limit) if persona else None,
-                memory=recollect(self._pages, memory, hidden, i, seen[i], self._limits.memory_tokens),
+                memory=recollect(self._pages, {k: v[i] for k, v in told.items()}, hidden[i], seen[i], tokens),
             )
             out.append((about, max(0, len(persona or bio or "") - limit)))
         return out
@@ -234,23 +246,14 @@ class Stage:
             feed = known[key] = _Feed(render("feed.j2", heading=heading, lines=lines), shown, cut)
         return feed
 
-    def _own_part(self, agent: int, observations: Observations, rows: range, shown: Shown) -> str:
+    def _own_part(self, agent: int, marks: Sequence[tuple[str, list[int]]], shown: Shown) -> str:
         """Return what the agent has to do with the posts shown, its groups, and what is on sale."""
         lines: list[str] = []
-        flags = observations.flags[rows.start : rows.stop]
-        posts = observations.feeds.post_ids[rows.start : rows.stop]
-        for flag, words in (
-            (RowFlag.OWN, "Written by you"),
-            (RowFlag.LIKED, "Liked by you"),
-            (RowFlag.DISLIKED, "Disliked by you"),
-            (RowFlag.REPOSTED, "Reposted by you"),
-        ):
-            at = np.flatnonzero(flags & flag)
-            if len(at):
-                lines += _posts(words, [shown.line(TargetKind.POST, p) for p in posts[at].tolist()])
-        if _GROUP_ACTIONS & set(self._ctx.allowed):
+        for words, posts in marks:
+            lines += _posts(words, [shown.line(TargetKind.POST, p) for p in posts])
+        if self._groups_exist:
             lines += self._groups(agent, shown)
-        if Action.PURCHASE_PRODUCT in self._ctx.allowed:
+        if self._shop_exists:
             lines += self._products(shown)
         return "\n".join(lines)
 
@@ -334,6 +337,19 @@ class Room:
         share = (room - self.comments * AROUND_COMMENT) / (2 + self.comments)
         self.comment = min(most, int(max(SHORTEST_TEXT, share) * CHARACTERS_PER_TOKEN))
         self.post = min(most, int(max(SHORTEST_TEXT, 2 * share) * CHARACTERS_PER_TOKEN))
+
+
+def _marks(observations: Observations) -> list[list[tuple[str, list[int]]]]:
+    """Return what each agent has to do with the posts of its feed: words and posts."""
+    offsets, posts = observations.feeds.offsets, observations.feeds.post_ids
+    found: list[list[tuple[str, list[int]]]] = [[] for _ in observations.agent_ids]
+    for flag, words in _STANDINGS:
+        at = np.flatnonzero(observations.flags & flag)
+        agent = np.searchsorted(offsets, at, side="right") - 1
+        who, begins = np.unique(agent, return_index=True)
+        for i, part in zip(who.tolist(), np.split(posts[at], begins[1:]), strict=True) if len(who) else ():
+            found[i].append((words, part.tolist()))
+    return found
 
 
 def _posts(words: str, numbers: Sequence[int]) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 from oasis.actions import READ_ACTIONS, TARGETS, TEXT_ACTIONS, USER_ACTIONS, Action, TargetKind
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.standing import Numbers, Shown
+from oasis.interfaces import Schema
 from oasis.world.text import normalise_one
 
 __all__ = ["Choice", "Options", "said", "takes_number"]
@@ -170,12 +171,12 @@ def _schema(numbers: tuple[tuple[Action, tuple[int, ...]], ...], max_actions: in
         if objects:
             items = objects[0] if len(objects) == 1 else {"anyOf": objects}
             arrays.append({"type": "array", "minItems": 1, "maxItems": most, "items": items})
-    return {
-        "type": "object",
-        "properties": {"actions": {"anyOf": arrays} if len(arrays) > 1 else arrays[0]},
-        "required": ["actions"],
-        "additionalProperties": False,
-    }
+    return Schema(
+        type="object",
+        properties={"actions": {"anyOf": arrays} if len(arrays) > 1 else arrays[0]},
+        required=["actions"],
+        additionalProperties=False,
+    )
 
 
 def _object(labels: list[str], lines: tuple[int, ...], text: bool, max_content: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -86,22 +86,21 @@ def read_memories(pages: Pages, memory: Columns, seen: npt.NDArray[np.int32]) ->
 
 
 def recollect(
-    pages: Pages, memory: Columns, hidden: npt.NDArray[np.bool_], row: int, seen: list[int], tokens: int
+    pages: Pages, entry: Mapping[str, Sequence[int]], hidden: Sequence[bool], seen: Sequence[int], tokens: int
 ) -> list[str]:
     """Return what an agent remembers, oldest first, in at most `tokens` (estimated).
 
-    Texts are as short as it takes for all of it to have room, from 20 characters to 60.
+    Texts are as short as it takes for all of it to have room, from 16 characters to 60.
 
     Parameters
     ----------
-    hidden : ndarray, shape (n, width), bool
-        See `concealed`.
-    row : int
-        The agent's row in `memory`.
-    seen : list of int
+    entry : mapping
+        The agent's row of each column of `oasis.agents.memory.Memory`.
+    hidden : sequence of bool
+        Its row of `concealed`.
+    seen : sequence of int
         Posts to mention as seen, newest first; what was done comes before them when room is short.
     """
-    entry = {name: column[row].tolist() for name, column in memory.items()}
     count = sum(step >= 0 for step in entry["step"])
     fits = tokens // (AROUND_MEMORY + int(_SHORTEST / CHARACTERS_PER_TOKEN))
     share = tokens / max(min(count, fits), 1) - AROUND_MEMORY
@@ -110,7 +109,7 @@ def recollect(
     for i in reversed(range(len(entry["step"]))):
         if entry["step"][i] < 0 or len(done) >= fits:
             break
-        done.append(_deed(pages, {name: values[i] for name, values in entry.items()}, bool(hidden[row, i]), limit))
+        done.append(_deed(pages, {name: values[i] for name, values in entry.items()}, hidden[i], limit))
     fits = min(fits, int(tokens // (AROUND_MEMORY + limit / CHARACTERS_PER_TOKEN)))
     saw = [
         f"saw {pages.name(post.root_author)} {quote(post.root_text, limit)}"

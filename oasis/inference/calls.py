@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
-from oasis.interfaces import InferenceRequest
+from oasis.interfaces import InferenceRequest, Schema
 from oasis.records import LLM_CALLS
 
 __all__ = ["SORT_KEYS", "RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
@@ -29,9 +30,19 @@ def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
 
 def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
     """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
-    parts = [request.messages, request.schema, model, mode, max_tokens, temperature]
-    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    form = request.schema.text if isinstance(request.schema, Schema) else request.schema
+    digest = _begin(form if isinstance(form, str) else json.dumps(form), model, mode, max_tokens, temperature).copy()
+    for role, content in request.messages:
+        data = content.encode("utf-8", "surrogatepass")
+        digest.update(b"%s %d " % (role.encode(), len(data)))
+        digest.update(data)
+    return int.from_bytes(digest.digest(), "little")
+
+
+@lru_cache(1024)
+def _begin(schema: str, model: str, mode: str, max_tokens: int, temperature: float) -> hashlib.blake2b:
+    text = json.dumps([schema, model, mode, max_tokens, temperature])
+    return hashlib.blake2b(text.encode(), digest_size=8)
 
 
 def call_table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import aiohttp
@@ -13,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from oasis.inference.description import VERSION_PATHS, brief, read_description
 from oasis.inference.transport import ErrorKind, Prompt, Reply, TransportError, parse_completion
+from oasis.interfaces import Schema
 
 __all__ = ["MAX_BODY", "HttpTransport"]
 
@@ -48,7 +50,9 @@ class HttpTransport:
         self._url, self._model, self._mode = base_url, model, mode
         # A server may repeat the key in an answer or an error. Not what stands for "none" ("EMPTY", "sk-no").
         self._secret = api_key.encode() if api_key and len(api_key) >= SHORTEST_SECRET else None
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,7 +68,7 @@ class HttpTransport:
 
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
-        body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._payload(prompt))
+        body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._body(prompt))
         return parse_completion(body)
 
     async def models(self, timeout_s: float) -> list[str]:
@@ -110,34 +114,31 @@ class HttpTransport:
             await self._session.close()
             self._session = None
 
-    def _payload(self, prompt: Prompt) -> dict[str, Any]:
-        payload: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": role, "content": content} for role, content in prompt.messages],
-            "max_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-        }
+    def _body(self, prompt: Prompt) -> bytes:
+        """Return the request's JSON; what many requests share is encoded once."""
+        messages = ",".join([_shared_message(*prompt.messages[0]), *(_message(*m) for m in prompt.messages[1:])])
+        form = ""
         if prompt.schema is not None and self._mode == "json_schema":
-            payload["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": prompt.schema, "strict": True},
-            }
+            schema = prompt.schema.text if isinstance(prompt.schema, Schema) else json.dumps(prompt.schema)
+            form = f',"response_format":{{"type":"json_schema","json_schema":{{"name":"answer","schema":{schema}'
+            form += ',"strict":true}}'
         elif prompt.schema is not None and self._mode == "json_object":
-            payload["response_format"] = {"type": "json_object"}
-        return payload
+            form = ',"response_format":{"type":"json_object"}'
+        asked = f'"max_tokens":{prompt.max_tokens},"temperature":{json.dumps(prompt.temperature)}'
+        return f'{{"model":{json.dumps(self._model)},"messages":[{messages}],{asked}{form}}}'.encode()
 
     async def _request(
-        self, method: str, url: str, timeout_s: float, payload: Any = None, headers: dict[str, str] | None = None
+        self, method: str, url: str, timeout_s: float, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Any:
         """Return decoded JSON; `headers` is filled with those of the response, whatever its status."""
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._open().request(
-                    method, url, json=payload, headers=self._headers, allow_redirects=False
+                    method, url, data=body, headers=self._headers, allow_redirects=False
                 ) as response:
                     if headers is not None:
                         headers.update(response.headers)
-                    body = await _read(response)
+                    answer = await _read(response)
                     status, retry_after = response.status, response.headers.get("Retry-After")
         except aiohttp.ServerTimeoutError as error:  # a TimeoutError too, but of the connection
             raise TransportError("connection", self._words(error)) from None
@@ -146,13 +147,15 @@ class HttpTransport:
         except _ERRORS as error:
             raise TransportError("connection", self._words(error)) from None
         if self._secret is not None:
-            body = body.replace(self._secret, b"[api key]")
+            answer = answer.replace(self._secret, b"[api key]")
         if status != 200:
-            raise TransportError(_kind(status), f"HTTP {status}: {_message(body)}", _seconds(retry_after))
+            raise TransportError(_kind(status), f"HTTP {status}: {_complaint(answer)}", _seconds(retry_after))
         try:
-            return json.loads(body.decode("utf-8"))
+            return json.loads(answer.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise TransportError("malformed", f"the response is not JSON ({str(error)[:100]}): {body[:80]!r}") from None
+            raise TransportError(
+                "malformed", f"the response is not JSON ({str(error)[:100]}): {answer[:80]!r}"
+            ) from None
 
     def _words(self, error: BaseException) -> str:
         text = f"{type(error).__name__}: {error}"
@@ -183,6 +186,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
+def _message(role: str, content: str) -> str:
+    return f'{{"role":{json.dumps(role)},"content":{json.dumps(content)}}}'
+
+
+_shared_message = lru_cache(64)(_message)
+"""For first messages, which all agents of a policy have in common."""
+
+
 def _kind(status: int) -> ErrorKind:
     if status in (429, 503):
         return "overloaded"
@@ -193,7 +204,7 @@ def _kind(status: int) -> ErrorKind:
     return "refused"
 
 
-def _message(body: bytes) -> str:
+def _complaint(body: bytes) -> str:
     """Return the server's own words out of the usual shapes of an error."""
     text = body[:20_000].decode("utf-8", "replace")
     try:

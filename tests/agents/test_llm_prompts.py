@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from oasis.actions import Action, TargetKind
 from oasis.agents.llm import LLM
 from oasis.agents.prompting.options import Options
-from oasis.agents.prompting.standing import Shown
 from oasis.agents.prompting.quoting import name_of, quote
+from oasis.agents.prompting.standing import Shown
 from oasis.inference import Client, MockTransport, Prompt
 from oasis.inference.tokens import encode
 from oasis.inference_config import LLMConfig
