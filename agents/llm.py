@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,13 @@ from pydantic import Field
 
 from oasis.actions import READ_ACTIONS, Action, ActionBatch, Outcome
 from oasis.agents.memory import Memory
+from oasis.agents.prompting.choosing import Chooser
 from oasis.agents.prompting.conversation import Conversation, Limits, Stage
 from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
-from oasis.agents.prompting.templates import render, rules, sources
+from oasis.agents.prompting.templates import choice_rules, render, rules, sources
 from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
@@ -36,7 +39,6 @@ from oasis.world.world import World
 __all__ = ["LLM", "LLMParameters"]
 
 I32 = npt.NDArray[np.int32]
-_FAILURES = {"failed": Outcome.LLM_FAILED, "invalid": Outcome.LLM_INVALID}
 _FORGOTTEN = (Action.NO_DECISION, Action.DO_NOTHING)
 
 
@@ -60,7 +62,18 @@ class LLMParameters(Parameters):
         Characters of a text that an agent may write (X's limit for posts).
     max_tokens, temperature : optional
         Instead of those in ``[llm]``.
+    decoding : str
+        ``json``: the model writes its actions. ``choice``: it gives the odds of lettered options, and the run draws;
+        one action per activation. Needs a server that returns log-probabilities.
+    max_outside : float
+        Probability of anything but the letters above which a choice is asked again as JSON.
+    calibrate : bool
+        Whether the odds are divided by those of the letters without content (Zhao et al. 2021).
     """
+
+    decoding: Literal["json", "choice"] = "json"
+    max_outside: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
+    calibrate: bool = True
 
     max_actions: int = Field(default=3, ge=1, le=10)
     max_turns: int = Field(default=1, ge=1, le=10)
@@ -131,19 +144,49 @@ class LLM:
             if not waiting:
                 break
             stage.set_options(waiting, last_turn=turn == p.max_turns - 1)
-            completions = await client.complete([self._question(c, turn, ctx) for c in waiting])
+            if p.decoding == "choice":
+                answers = await self._by_choice(waiting, turn, ctx, client)
+            else:
+                answers = await self._by_json(waiting, turn, ctx, client)
             looking = []
-            for c, completion in zip(waiting, completions, strict=True):
+            for c, answer in zip(waiting, answers, strict=True):
                 c.turn = turn
-                if completion.status != "ok":
-                    c.failure = _FAILURES[completion.status]
-                elif completion.value[0].action in READ_ACTIONS:
-                    looking.append((c, completion))
+                if isinstance(answer, Outcome):
+                    c.failure = answer
+                elif answer[0].action in READ_ACTIONS:
+                    looking.append((c, answer[0]))
                 else:
-                    c.choices = completion.value
+                    c.choices = answer
             if looking:
                 _look(stage, looking, turn, ctx)
         return Decisions(_rows(conversations, ctx.policy))
+
+    async def _by_json(
+        self, waiting: Sequence[Conversation], turn: int, ctx: PolicyContext, client: InferenceClient
+    ) -> list[list[Choice] | Outcome]:
+        completions = await client.complete([self._question(c, turn, ctx) for c in waiting])
+        return [c.value if c.status == "ok" else FAILURES[c.status] for c in completions]
+
+    async def _by_choice(
+        self, waiting: Sequence[Conversation], turn: int, ctx: PolicyContext, client: InferenceClient
+    ) -> list[list[Choice] | Outcome]:
+        """Ask for odds and draw; who cannot be drawn for is asked for JSON."""
+        p = self.parameters
+        temperature = 1.0 if p.temperature is None else p.temperature
+        rules = choice_rules(ctx.platform)
+        chooser = Chooser(client, ctx.world, ctx.base, rules, temperature, p.max_outside, p.calibrate)
+        found = await act_by_stages(
+            chooser, client, waiting, turn, ctx.base.step, p.max_content, p.max_tokens, p.temperature
+        )
+        left = [i for i, each in enumerate(found) if each is None]
+        again = await self._by_json([waiting[i] for i in left], turn, ctx, client) if left else []
+        answers: list[list[Choice] | Outcome] = [
+            each if isinstance(each, Outcome) else [each] for each in found if each is not None
+        ]
+        for i, answer in zip(left, again, strict=True):
+            waiting[i].probability = math.nan
+            answers.insert(i, answer)
+        return answers
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""
@@ -205,9 +248,9 @@ class LLM:
         )
 
 
-def _look(stage: Stage, looking: Sequence[tuple[Conversation, Completion]], turn: int, ctx: PolicyContext) -> None:
+def _look(stage: Stage, looking: Sequence[tuple[Conversation, Choice]], turn: int, ctx: PolicyContext) -> None:
     """Answer read-only actions from the frozen world."""
-    choices: list[Choice] = [completion.value[0] for _, completion in looking]
+    choices = [choice for _, choice in looking]
     requests = ActionBatch.build(
         [c.agent_id for c, _ in looking],
         [choice.action for choice in choices],
@@ -225,13 +268,16 @@ def _look(stage: Stage, looking: Sequence[tuple[Conversation, Completion]], turn
 def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
     """Return what was decided: rows of an agent adjacent, read-only actions first."""
     rows: list[tuple[int, int, Choice, int]] = []
+    chances: list[float] = []
     for c in conversations:
         rows += [(c.agent_id, turn, choice, outcome) for turn, choice, outcome in c.reads]
         if c.choices is not None:
             rows += [(c.agent_id, c.turn, choice, -1) for choice in c.choices]
+            chances += [math.nan] * len(c.reads) + [c.probability] * len(c.choices)
         else:
             failure = c.failure if c.failure is not None else Outcome.LLM_INVALID
             rows.append((c.agent_id, c.turn, Choice(Action.NO_DECISION), failure))
+            chances += [math.nan] * (len(c.reads) + 1)
     return ActionBatch.build(
         [agent for agent, *_ in rows],
         [choice.action for _, _, choice, _ in rows],
@@ -239,6 +285,7 @@ def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
         arg_id=[choice.arg for _, _, choice, _ in rows],
         content=[choice.content for _, _, choice, _ in rows],
         turn=[turn for _, turn, _, _ in rows],
+        probability=chances,
         policy=policy,
         outcome=[outcome for *_, outcome in rows],
     )
@@ -247,7 +294,7 @@ def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
 def _answer(completion: Completion) -> Answer:
     agent = completion.request.agent_id
     if completion.status != "ok":
-        return Answer(agent, float("nan"), None, _FAILURES[completion.status])
+        return Answer(agent, float("nan"), None, FAILURES[completion.status])
     reading: Reading = completion.value
     return Answer(agent, reading.value, reading.text)
 

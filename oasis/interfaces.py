@@ -388,9 +388,10 @@ class InferenceRequest:
     Attributes
     ----------
     step, agent_id, turn : int
-        With the attempt and the hash of prompt and parameters, the key of the answer.
+        With the attempt and the hash of prompt and parameters, the key of the answer. Agent -1 is nobody: a question
+        that a step asks once for all.
     purpose : str
-        ``decide`` or ``interview``.
+        ``decide``, ``calibrate`` or ``interview``.
     messages : tuple of (role, content)
         What all agents share comes first, byte for byte, then what is shared by many, then the agent's own.
     check : callable
@@ -403,6 +404,11 @@ class InferenceRequest:
         None for the client's own (``[llm] temperature``).
     cut : int
         Characters that the messages leave out of the texts that they show.
+    labels : tuple of str
+        If not empty, the answer is one of these, and what is wanted is how likely each is: the completion's value is
+        their log-probabilities, -inf for those that are not among the likeliest tokens. `check` is not used.
+    options : tuple of int
+        What each label stands for, for the records.
     """
 
     step: int
@@ -415,6 +421,8 @@ class InferenceRequest:
     max_tokens: int | None = None
     temperature: float | None = None
     cut: int = 0
+    labels: tuple[str, ...] = ()
+    options: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

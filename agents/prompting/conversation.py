@@ -8,6 +8,7 @@ numbers are few tokens, and prompts and schemas of agents that see the same are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -83,6 +84,8 @@ class Conversation:
     choices: list[Choice] | None = None
     failure: Outcome | None = None
     turn: int = 0
+    probability: float = math.nan
+    """Of the choice, where the model gave its odds."""
 
     @property
     def open(self) -> bool:

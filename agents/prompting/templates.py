@@ -12,9 +12,10 @@ import jinja2
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import ALONE, takes_number
 
-__all__ = ["render", "rules", "sources"]
+__all__ = ["choice_rules", "render", "rules", "sources"]
 
 
+_NAMES = {"x": "X", "reddit": "Reddit"}
 _HINTS: Mapping[Action, str] = {
     Action.CREATE_GROUP: "a name",
 }
@@ -46,6 +47,11 @@ def sources() -> dict[str, str]:
     return {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
 
 
+def choice_rules(platform: str) -> str:
+    """Return the system message of choices among letters."""
+    return render("choose.j2", platform=_NAMES.get(platform, platform))
+
+
 def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int) -> str:
     """Return the system message: the same bytes for every agent and step of a policy."""
     acts = [a for a in sorted(allowed) if a not in ALONE]
@@ -53,7 +59,7 @@ def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns:
     example = min(acts, key=lambda a: (a != Action.CREATE_COMMENT, not takes_number(a)), default=Action.DO_NOTHING)
     return render(
         "rules.j2",
-        platform={"x": "X", "reddit": "Reddit"}.get(platform, platform),
+        platform=_NAMES.get(platform, platform),
         example=_example(example),
         acts=_by_form([*acts, Action.DO_NOTHING]),
         reads=_by_form(reads),

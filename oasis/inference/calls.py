@@ -31,7 +31,8 @@ def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
 def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
     """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
     form = request.schema.text if isinstance(request.schema, Schema) else request.schema
-    digest = _begin(form if isinstance(form, str) else json.dumps(form), model, mode, max_tokens, temperature).copy()
+    form = form if isinstance(form, str) else json.dumps(form)
+    digest = _begin(f"{form}{''.join(request.labels)}", model, mode, max_tokens, temperature).copy()
     for role, content in request.messages:
         data = content.encode("utf-8", "surrogatepass")
         digest.update(b"%s %d " % (role.encode(), len(data)))

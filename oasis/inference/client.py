@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from oasis.errors import InferenceError, NoEndpointError
-from oasis.inference.calls import RecordedAnswers, call_table, prompt_hash, prompt_text
+from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, call_table, prompt_hash, prompt_text
+from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
@@ -93,6 +94,7 @@ class Client:
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
         self._rows: list[dict[str, Any]] = []
+        self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self.usage = Usage()
 
     async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
@@ -150,7 +152,7 @@ class Client:
         max_tokens = self._config.max_tokens if request.max_tokens is None else request.max_tokens
         temperature = self._config.temperature if request.temperature is None else request.temperature
         hashed = prompt_hash(request, self._model, self._config.mode, max_tokens, temperature)
-        prompt = Prompt(request.messages, request.schema, max_tokens, temperature)
+        prompt = Prompt(request.messages, request.schema, max_tokens, temperature, labels=request.labels)
         done = Completion(request, "failed", attempts=0)
         if self._recorded is not None:
             rows = self._recorded.attempts(request, hashed)
@@ -165,13 +167,44 @@ class Client:
                     f"no recorded answer to the {request.purpose} prompt of agent {request.agent_id} at step"
                     f" {request.step}, turn {request.turn} (prompt hash {hashed:016x}), and no endpoint to ask"
                 )
+        if request.labels:
+            return await self._ask_once(request, prompt, hashed, done, limit)
+        return await self._ask_servers(request, prompt, hashed, done, limit)
+
+    async def _ask_once(
+        self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
+    ) -> Completion:
+        """Ask for a distribution; the same question of a step is asked once, whoever asks it."""
+        if self._asked_step != request.step:
+            self._asked_step, self._asked = request.step, {}
+        key = (request.turn, request.purpose, hashed)
+        first = self._asked.get(key)
+        if first is None:
+            first = self._asked[key] = asyncio.get_running_loop().create_future()
+            try:
+                done = await self._ask_servers(request, prompt, hashed, done, limit)
+            except BaseException as error:
+                del self._asked[key]
+                first.set_exception(error)
+                first.exception()  # nobody may have waited for it
+                raise
+            first.set_result(done)
+            return done
+        found = await asyncio.shield(first)
+        if request.agent_id >= 0:
+            self._record(replace(found, request=request), None, prompt, hashed, found.attempts, None, 0.0)
+        return replace(found, request=request)
+
+    async def _ask_servers(
+        self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
+    ) -> Completion:
         last: Endpoint | None = None
         while done.attempts < limit:
             attempt = done.attempts + 1
             endpoint = await self._pool.acquire(avoid=last)
             seeded = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)
             done, error = await self._attempt(request, seeded, hashed, attempt, endpoint)
-            if done.status == "ok" or (error is not None and error.kind == "refused"):
+            if done.status == "ok" or (done.error or "").startswith(FINAL_ERROR):
                 return done
             last = endpoint
             if attempt < limit and error is not None:
@@ -225,7 +258,7 @@ class Client:
         prompt: Prompt,
         hashed: int,
         attempt: int,
-        endpoint: Endpoint,
+        endpoint: Endpoint | None,
         latency_ms: float,
     ) -> None:
         request = done.request
@@ -235,7 +268,7 @@ class Client:
             "turn": request.turn,
             "attempt": attempt,
             "purpose": request.purpose,
-            "endpoint": endpoint.transport.name,
+            "endpoint": None if endpoint is None else endpoint.transport.name,
             "model": self._model,
             "tokens_in": reply.tokens_in if reply else None,
             "tokens_cached": reply.tokens_cached if reply else None,
@@ -247,13 +280,15 @@ class Client:
             "prompt_hash": hashed,
             "prompt": prompt_text(prompt.messages) if self._keep_prompt(request.agent_id) else None,
             "response": reply.text if reply else None,
-            "options": None,
-            "logprobs": None,
-            "reused": None,
+            "options": list(request.options) if request.labels else None,
+            "logprobs": list(done.value) if request.labels and done.status == "ok" else None,
+            "reused": True if endpoint is None else None,
         }
         if self._journal is not None:
             self._journal(row)
         self._rows.append(row)
+        if endpoint is None:
+            return
         usage = self.usage
         usage.ok += done.status == "ok"
         usage.failed += done.status == "failed"
@@ -265,6 +300,8 @@ class Client:
     def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
         self._rows.append(row)
         attempt = row["attempt"]
+        if request.labels and row["status"] == "ok":
+            return Completion(request, "ok", value=tuple(row["logprobs"]), text=row["response"], attempts=attempt)
         if row["status"] == "failed" or row["response"] is None:
             return Completion(request, "failed", error=row["error"], attempts=attempt)
         done = _checked(request, Reply(row["response"]), attempt)
@@ -282,6 +319,11 @@ def _clean(reply: Reply) -> Reply:
 
 
 def _checked(request: InferenceRequest, reply: Reply, attempt: int) -> Completion:
+    if request.labels:
+        logprobs = label_logprobs(reply, request.labels)
+        if logprobs is None:
+            return Completion(request, "invalid", text=reply.text, error=NO_LOGPROBS, attempts=attempt)
+        return Completion(request, "ok", value=logprobs, text=reply.text, attempts=attempt)
     try:
         value = request.check(reply.text)
     except (ValueError, RecursionError) as error:  # deeply nested JSON exhausts the parser's stack

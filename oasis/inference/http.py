@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from oasis.inference.description import VERSION_PATHS, brief, read_description
-from oasis.inference.transport import ErrorKind, Prompt, Reply, TransportError, parse_completion
+from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
 from oasis.interfaces import Schema
 
 __all__ = ["MAX_BODY", "HttpTransport"]
@@ -124,6 +124,8 @@ class HttpTransport:
             form += ',"strict":true}}'
         elif prompt.schema is not None and self._mode == "json_object":
             form = ',"response_format":{"type":"json_object"}'
+        if prompt.labels:
+            form = f',"logprobs":true,"top_logprobs":{TOP_LOGPROBS}'
         asked = f'"max_tokens":{prompt.max_tokens},"temperature":{json.dumps(prompt.temperature)}'
         return f'{{"model":{json.dumps(self._model)},"messages":[{messages}],{asked}{form}}}'.encode()
 

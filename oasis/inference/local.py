@@ -14,7 +14,7 @@ from typing import Any
 
 from oasis.digests import file_digest
 from oasis.errors import InputError
-from oasis.inference.transport import Prompt, Reply, TransportError, parse_completion
+from oasis.inference.transport import TOP_LOGPROBS, Prompt, Reply, TransportError, parse_completion
 
 __all__ = [
     "PACKAGED_LABEL",
@@ -137,6 +137,8 @@ class LocalTransport:
             "seed": prompt.seed,
             "cache_prompt": True,
         }
+        if prompt.labels:
+            payload |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         if prompt.schema is not None:
             # llguidance without free white space, with which a weak model can fill its whole answer. As a grammar:
             # llama.cpp drops the option from the schema of a response_format (seen in 2026.10).

@@ -12,7 +12,19 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from oasis.errors import InferenceError
 
-__all__ = ["Describes", "ErrorKind", "Prompt", "Reply", "Transport", "TransportError", "parse_completion"]
+__all__ = [
+    "TOP_LOGPROBS",
+    "Describes",
+    "ErrorKind",
+    "Prompt",
+    "Reply",
+    "Transport",
+    "TransportError",
+    "parse_completion",
+]
+
+TOP_LOGPROBS = 20
+"""The most that OpenAI and, by default, vLLM give."""
 
 ErrorKind = Literal["timeout", "connection", "server", "overloaded", "refused", "denied", "malformed"]
 """``connection``, ``timeout`` and ``server`` (5xx) speak against the endpoint; ``overloaded`` (429, 503) asks for
@@ -28,6 +40,8 @@ class Prompt:
     ----------
     seed : int
         Differs by attempt. Only transports whose engine is known to survive it pass it on.
+    labels : tuple of str
+        If not empty, one token is asked for, with the log-probabilities of the `TOP_LOGPROBS` likeliest.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -35,17 +49,22 @@ class Prompt:
     max_tokens: int
     temperature: float
     seed: int = 0
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An endpoint's answer; token counts are None where it did not tell."""
+    """An endpoint's answer; token counts are None where it did not tell.
+
+    `logprobs` are the likeliest first tokens with their log-probabilities, None where it gave none.
+    """
 
     text: str
     tokens_in: int | None = None
     tokens_cached: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None
+    logprobs: tuple[tuple[str, float], ...] | None = None
 
 
 class TransportError(InferenceError):
@@ -130,7 +149,17 @@ def parse_completion(body: Any) -> Reply:
         _count(details.get("cached_tokens")),
         _count(usage.get("completion_tokens")),
         finish if isinstance(finish, str) else None,
+        _logprobs(choice.get("logprobs")),
     )
+
+
+def _logprobs(found: Any) -> tuple[tuple[str, float], ...] | None:
+    """Return what OpenAI, vLLM and llama.cpp give for the first token; None for anything else."""
+    try:
+        rows = found["content"][0]["top_logprobs"]
+        return tuple((str(row["token"]), min(float(row["logprob"]), 0.0)) for row in rows) or None
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
 
 
 def _count(value: Any) -> int | None:

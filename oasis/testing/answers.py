@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from typing import Any
 
-__all__ = ["answer_from_schema", "wrong_ids"]
+__all__ = ["answer_from_schema", "odds_of_letters", "wrong_ids"]
 
 _WORDS = ["rain", "coffee", "match", "market", "river", "music", "train", "garden", "vote", "film"]
 
@@ -17,6 +19,18 @@ def answer_from_schema(schema: dict[str, Any] | None, key: str) -> str:
     Knows what this project's schemas use: objects, arrays, ``anyOf``, ``enum``, ``const``, strings, numbers.
     """
     return "it is raining" if schema is None else json.dumps(_value(schema, key), separators=(",", ":"))
+
+
+def odds_of_letters(question: str, key: str, outside: float = 0.002) -> list[tuple[str, float]]:
+    """Return log-probabilities of the lettered options at the end of a question, and of one other token.
+
+    Without content all letters are alike; else their odds are a hash of the option's words and `key`.
+    """
+    options = re.findall(r"(?:^|, |\? )([A-T]) ([^,]+)", question.splitlines()[-2])
+    weights = [1.0 if words == "N/A" else 0.1 + _pick(f"{key}/{words}", 1000) / 1000 for _, words in options]
+    total = sum(weights) / (1 - outside)
+    odds = [(letter, math.log(weight / total)) for (letter, _), weight in zip(options, weights, strict=True)]
+    return [*odds, ("Well", math.log(outside) if outside else -99.0)]
 
 
 def wrong_ids(schema: dict[str, Any] | None, key: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from oasis.testing.answers import answer_from_schema, wrong_ids
+from oasis.testing.answers import answer_from_schema, odds_of_letters, wrong_ids
 
 __all__ = ["FAULTS", "StubServer"]
 
@@ -68,6 +68,10 @@ class StubServer:
     script : callable, optional
         ``script(body, nth)`` returns an answer, or the name of a fault in angle brackets (``<500>``), or None for
         the usual.
+    logprobs : bool
+        Whether log-probabilities are given to who asks for them.
+    outside : float
+        Probability of an answer that is none of the letters asked for.
     pages : mapping
         Path to the JSON that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), or the name of a
         fault in angle brackets.
@@ -97,6 +101,8 @@ class StubServer:
     huge_bytes: int = 100 * 2**20
     script: Script | None = None
     pages: Mapping[str, Any] = field(default_factory=dict)
+    logprobs: bool = True
+    outside: float = 0.002
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
@@ -195,10 +201,21 @@ class StubServer:
                 if self.faults and self._uniform(content, nth, "fault") < self.share:
                     kind = self.faults[int(self._uniform(content, nth, "kind") * len(self.faults))]
                     return await self._fail(request, kind, schema, content)
+                if body.get("logprobs"):
+                    return web.json_response(self._odds(body, content))
                 answer = answer_from_schema(schema, f"{self.seed}/{content}")
             return web.json_response(_completion(answer, content))
         finally:
             self._now -= 1
+
+    def _odds(self, body: dict[str, Any], content: str) -> dict[str, Any]:
+        question = "".join(m["content"] for m in body["messages"])
+        odds = odds_of_letters(question, f"{self.seed}/{body['messages'][1]['content'][:200]}", self.outside)
+        answer = _completion(odds[0][0], content)
+        if self.logprobs:
+            tokens = [{"token": token, "logprob": p, "bytes": None} for token, p in odds]
+            answer["choices"][0]["logprobs"] = {"content": [{**tokens[0], "top_logprobs": tokens}]}
+        return answer
 
     async def _fail(
         self, request: web.Request, kind: str, schema: dict[str, Any] | None, content: str

@@ -1,0 +1,208 @@
+"""Decisions as choices among lettered options: the model gives the odds, the run's own randomness draws.
+
+A choice is made in stages of at most 20 options: what to do, then where. Which letter stands for which option is drawn
+for each agent and stage, so that a liking for a letter or a place favours nothing; what liking is left is divided out
+by the odds of the same letters where all options say N/A (contextual calibration: Zhao et al. 2021, equations 1 to 3,
+with a content-free option list in the place of a content-free input, so that the odds of *actions* stay the model's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oasis.agents.prompting.conversation import Conversation
+from oasis.interfaces import Completion, InferenceClient, InferenceRequest, StepContext
+from oasis.world.world import World
+
+__all__ = ["LETTERS", "Chooser", "Picked", "Question"]
+
+F64 = npt.NDArray[np.float64]
+LETTERS = "ABCDEFGHIJKLMNOPQRST"
+_LEAST_PRIOR = 0.05
+"""A letter's prior is taken for at least this share of an even one: one that the model hardly ever says would make
+any sign of it certain."""
+_STAGES = 8
+"""Most stages of a turn, for the names of draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One stage of one agent's choice.
+
+    Attributes
+    ----------
+    conversation : Conversation
+    lead : str
+        What is asked, before the options.
+    names : sequence of str
+        The options, in an order that is the same for all agents.
+    codes : sequence of int
+        What they stand for, for the records.
+    stage : int
+        Distinct within a turn.
+    """
+
+    conversation: Conversation
+    lead: str
+    names: Sequence[str]
+    codes: Sequence[int]
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """An option drawn: its place, and how likely it was."""
+
+    place: int
+    probability: float
+
+
+class Chooser:
+    """Asks for odds and draws.
+
+    Parameters
+    ----------
+    client : InferenceClient
+    world : World
+    base : StepContext
+        Draws ``llm.letters`` and ``llm.choice``, keyed by agent, turn and stage.
+    system : str
+        The first message.
+    temperature : float
+        The odds' exponent is its inverse; 0 takes the likeliest.
+    most_outside : float
+        Probability of other answers than the letters, above which nothing is drawn.
+    calibrated : bool
+        Whether the odds are divided by those of the letters alone.
+    """
+
+    def __init__(
+        self, client: InferenceClient, world: World, base: StepContext, system: str, temperature: float,
+        most_outside: float, calibrated: bool,
+    ) -> None:  # fmt: skip
+        self._client, self._world, self._base, self.system = client, world, base, system
+        self._temperature, self._most_outside, self._calibrated = temperature, most_outside, calibrated
+
+    async def pick(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
+        """Return what was drawn for each question; None where the model answered something else too often, or nothing.
+
+        More than 20 options are halved into at most 20 runs of neighbours, of which one is chosen first.
+        """
+        out: list[Picked | None] = [None] * len(questions)
+        for i, q in enumerate(questions):
+            if len(q.names) == 1:
+                out[i] = Picked(0, 1.0)
+        open_ = [i for i, q in enumerate(questions) if len(q.names) > 1]
+        runs = {i: _runs(len(questions[i].names)) for i in open_}
+        first = [_among_runs(questions[i], runs[i]) for i in open_]
+        picked = dict(zip(open_, await self._ask(first, turn), strict=True))
+        long = [i for i in open_ if len(runs[i]) < len(questions[i].names) and picked[i] is not None]
+        inside = {i: runs[i][found.place] for i in long if (found := picked[i]) is not None}
+        second = await self.pick([_inside(questions[i], inside[i]) for i in long], turn) if long else []
+        for i, within in zip(long, second, strict=True):
+            before = picked[i]
+            assert before is not None
+            joint = None
+            if within is not None:
+                joint = Picked(inside[i].start + within.place, before.probability * within.probability)
+            picked[i] = joint
+        for i, found in picked.items():
+            out[i] = found
+        return out
+
+    async def _ask(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
+        if not questions:
+            return []
+        agents = np.array([q.conversation.agent_id for q in questions], np.int64)
+        items = np.array([turn * _STAGES + q.stage for q in questions], np.uint64)
+        keys, step = self._world.users["key"][agents], self._base.step
+        drawn = self._base.draws.uniform("llm.choice", step, keys, items)
+        widths = sorted({len(q.names) for q in questions})
+        places = np.tile(np.arange(len(LETTERS), dtype=np.uint64), len(questions))
+        shuffle = self._base.draws.bits(
+            "llm.letters", step, np.repeat(keys, len(LETTERS)), np.repeat(items << np.uint64(8), len(LETTERS)) | places
+        ).reshape(len(questions), -1)
+        orders = [np.argsort(row[: len(q.names)]) for row, q in zip(shuffle, questions, strict=True)]
+        requests = [self._request(q, order, turn) for q, order in zip(questions, orders, strict=True)]
+        letters = [self._letters(width) for width in widths] if self._calibrated else []
+        completions = await self._client.complete([*letters, *requests])
+        priors = dict(zip(widths, map(_prior, completions[: len(letters)]), strict=False))
+        out: list[Picked | None] = []
+        for q, order, completion, u in zip(questions, orders, completions[len(letters) :], drawn.tolist(), strict=True):
+            prior = priors.get(len(q.names))
+            out.append(self._draw(completion, order, prior, u))
+        return out
+
+    def _request(self, q: Question, order: npt.NDArray[np.int64], turn: int) -> InferenceRequest:
+        letters = tuple(LETTERS[: len(q.names)])
+        options = ", ".join(f"{letter} {q.names[at]}" for letter, at in zip(letters, order.tolist(), strict=True))
+        *before, (role, last) = q.conversation.messages
+        messages = (("system", self.system), *before[1:], (role, f"{last}\n{q.lead}{options}\nOne letter:"))
+        return InferenceRequest(
+            self._base.step, q.conversation.agent_id, turn, "decide", messages, _no_check, max_tokens=1,
+            temperature=0.0, cut=q.conversation.cut, labels=letters,
+            options=tuple(q.codes[at] for at in order.tolist()),
+        )  # fmt: skip
+
+    def _letters(self, width: int) -> InferenceRequest:
+        """Return the question without content, the same for all agents of a step."""
+        letters = tuple(LETTERS[:width])
+        options = ", ".join(f"{letter} N/A" for letter in letters)
+        messages = (("system", self.system), ("user", f"N/A\n\nWhat do you do?\n{options}\nOne letter:"))
+        return InferenceRequest(
+            self._base.step, -1, 0, "calibrate", messages, _no_check, max_tokens=1, temperature=0.0, labels=letters,
+            options=tuple(range(width)),
+        )  # fmt: skip
+
+    def _draw(self, completion: Completion, order: npt.NDArray[np.int64], prior: F64 | None, u: float) -> Picked | None:
+        if completion.status != "ok":
+            return None
+        mass = np.exp(np.array(completion.value, np.float64))
+        if not mass.sum() > 0 or 1.0 - mass.sum() > self._most_outside:
+            return None
+        odds = mass if prior is None else mass / prior
+        if self._temperature == 0:
+            odds = (odds == odds.max()).astype(np.float64)
+        else:
+            odds = (odds / odds.max()) ** (1.0 / self._temperature)
+        chances = np.empty(len(odds))
+        chances[order] = odds / odds.sum()  # back in the order of the options, which draws are made in
+        place = int(min(np.searchsorted(np.cumsum(chances), u, side="right"), np.flatnonzero(chances)[-1]))
+        return Picked(place, float(chances[place]))
+
+
+def _prior(completion: Completion) -> F64 | None:
+    """Return how likely each letter is by itself; None where that could not be had."""
+    if completion.status != "ok":
+        return None
+    mass = np.exp(np.array(completion.value, np.float64))
+    if not mass.sum() > 0:
+        return None
+    prior: F64 = np.maximum(mass / mass.sum(), _LEAST_PRIOR / len(mass))
+    return prior / prior.sum()
+
+
+def _runs(count: int) -> list[range]:
+    """Return at most 20 runs of nearly equal length that make up `count` options."""
+    parts = min(count, len(LETTERS))
+    bounds = [i * count // parts for i in range(parts + 1)]
+    return [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def _among_runs(q: Question, runs: Sequence[range]) -> Question:
+    if len(runs) == len(q.names):
+        return q
+    names = [q.names[r.start] if len(r) == 1 else f"{q.names[r.start]} to {q.names[r.stop - 1]}" for r in runs]
+    return Question(q.conversation, q.lead, names, [q.codes[r.start] for r in runs], q.stage)
+
+
+def _inside(q: Question, run: range) -> Question:
+    return Question(q.conversation, q.lead, q.names[run.start : run.stop], q.codes[run.start : run.stop], q.stage + 2)
+
+
+def _no_check(text: str) -> str:
+    return text
