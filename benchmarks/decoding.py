@@ -2,9 +2,9 @@
 
     OASIS_DATA=DIR python benchmarks/decoding.py [--llm URL --model NAME] [--personas 36] [--temperature 0]
 
-One step of Reddit personas, each decided for twice by JSON and by choice under two permutations of the letters (seeds of the
-run), with and without calibration. Without --llm the packaged model runs in this process. Prints JSON: shares of actions,
-how often two ways agree on the action, probability outside the letters, tokens and seconds.
+One step of Reddit personas, each decided for by JSON, and by choice under two permutations of the letters (seeds of the
+run), with and without calibration. Without --llm the packaged model runs in this process. Prints JSON: shares of
+actions, how often two ways agree on the action, probability outside the letters, tokens and seconds.
 """
 
 from __future__ import annotations
