@@ -40,8 +40,9 @@ class Check:
 def doctor(scenario: Path | None, endpoint: str | None, model: str | None, as_json: bool) -> None:
     """Check this installation, its optional parts, and language models.
 
-    Endpoints are those of a SCENARIO or of --llm; each is asked for its models and one short question. Exit status 1
-    if a check failed; optional parts that are missing do not count.
+    Endpoints are those of a SCENARIO or of --llm; each is asked for its models and two short questions, which show
+    what it can do of what each way of deciding needs. Exit status 1 if a check failed; optional parts that are missing
+    do not count.
     """
     config = Scenario.load(scenario).llm if scenario else LLMConfig()
     endpoints = [endpoint] if endpoint else list(config.endpoints)
@@ -70,6 +71,7 @@ def checks(endpoints: list[str], model: str | None, api_key: str | None) -> list
         report = asyncio.run(check_endpoint(url, model, api_key))
         latency = "" if report.latency_ms is None else f" ({report.latency_ms:.0f} ms)"
         found.append(Check(report.url, "ok" if report.ok else "failed", report.message + latency))
+        found += [Check(f"  {f.what}", "ok" if f.ok else "missing", f.message) for f in report.findings]
     if not endpoints:
         found.append(Check("endpoints", "missing", "none asked; give --llm URL, or a scenario with endpoints"))
     return found

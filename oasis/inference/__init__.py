@@ -1,11 +1,12 @@
 """Language models: a client over transports, with limits, retries, accounting and a journal."""
 
-from oasis.inference.build import EndpointReport, build_client, check_endpoint, model_name
+from oasis.inference.build import build_client, model_name
 from oasis.inference.calls import RecordedAnswers
 from oasis.inference.client import Client, Usage
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import LocalTransport, local_model_report
 from oasis.inference.mock import MockTransport
+from oasis.inference.probing import EndpointReport, check_endpoint
 from oasis.inference.transport import Prompt, Reply, Transport, TransportError
 
 __all__ = [

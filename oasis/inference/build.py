@@ -1,23 +1,19 @@
-"""From the scenario's ``[llm]`` table to a client, and the checks of ``oasis doctor``."""
+"""From the scenario's ``[llm]`` table to a client."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from oasis.errors import InputError, nearest
+from oasis.errors import InputError
 from oasis.inference.calls import RecordedAnswers
 from oasis.inference.client import Client, Journal, KeepPrompt
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import PACKAGED_LABEL, LocalTransport
-from oasis.inference.transport import Prompt, Transport, TransportError
-from oasis.inference_config import LLMConfig, normalise_endpoint
+from oasis.inference.transport import Transport
+from oasis.inference_config import LLMConfig
 
-__all__ = ["EndpointReport", "api_key", "build_client", "check_endpoint", "model_name"]
+__all__ = ["api_key", "build_client", "model_name"]
 
 
 def build_client(
@@ -84,85 +80,3 @@ def api_key(config: LLMConfig) -> str | None:
     if not (key.isascii() and key.isprintable()):
         raise InputError(f"llm.api_key_env: the value of {config.api_key_env} has characters that no key can have")
     return key
-
-
-@dataclass(frozen=True)
-class EndpointReport:
-    """What an endpoint said.
-
-    Attributes
-    ----------
-    url : str
-    ok : bool
-        Whether it answered a question in the form asked for.
-    models : list of str
-        What it offers.
-    message : str
-        One line for people.
-    latency_ms : float or None
-    """
-
-    url: str
-    ok: bool
-    models: list[str]
-    message: str
-    latency_ms: float | None = None
-
-
-_PROBE: dict[str, Any] = {
-    "type": "object",
-    "properties": {"answer": {"enum": ["yes", "no"]}},
-    "required": ["answer"],
-    "additionalProperties": False,
-}
-
-
-async def check_endpoint(
-    url: str, model: str | None = None, api_key: str | None = None, timeout_s: float = 10.0
-) -> EndpointReport:
-    """Ask an endpoint for its models and one short question under a schema. Never raises for what it answers.
-
-    Raises
-    ------
-    InputError
-        If `url` is no URL.
-    """
-    try:
-        url = normalise_endpoint(url)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    transport = HttpTransport(url, model or "", api_key)
-    models: list[str] = []
-    try:
-        try:
-            models = await transport.models(timeout_s)
-        except TransportError as error:
-            if error.kind in ("connection", "timeout"):
-                return EndpointReport(url, False, [], str(error))
-        chosen = model or (models[0] if models else "")
-        if model is not None and models and model not in models:
-            # Some servers (llama.cpp) answer to any name; the question below decides.
-            hint = f"; it lists {', '.join(models)}{nearest(model, models)}"
-        else:
-            hint = ""
-        asking = HttpTransport(url, chosen, api_key)
-        prompt = Prompt(
-            (("user", 'Is water wet? Answer as JSON: {"answer":"yes"} or {"answer":"no"}'),), _PROBE, 32, 0.0
-        )
-        started = time.monotonic()
-        try:
-            reply = await asking.send(prompt, timeout_s)
-        except TransportError as error:
-            return EndpointReport(url, False, models, f"{error}{hint}")
-        finally:
-            await asking.close()
-        latency = 1000.0 * (time.monotonic() - started)
-        if reply.text.strip() not in ('{"answer":"yes"}', '{"answer":"no"}', '{"answer": "yes"}', '{"answer": "no"}'):
-            message = (
-                f'{chosen} answers, but not under the schema: {reply.text[:80]!r}; try [llm] mode = "json_object"{hint}'
-            )
-            return EndpointReport(url, False, models, message, latency)
-        return EndpointReport(url, True, models, f"{chosen} answers under a schema{hint}", latency)
-    finally:
-        await transport.close()
-        await asyncio.sleep(0)

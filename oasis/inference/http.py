@@ -95,6 +95,15 @@ class HttpTransport:
         _, _, error = answers[0]
         return found | ({"error": error} if error else {})
 
+    async def page(self, path: str, timeout_s: float) -> str | None:
+        """Return a page below the server's root as text, None where there is none."""
+        url = self._url.removesuffix("/v1") + path
+        try:
+            async with asyncio.timeout(timeout_s), self._open().get(url, headers=self._headers) as response:
+                return (await _read(response)).decode("utf-8", "replace") if response.status == 200 else None
+        except (TimeoutError, TransportError, *_ERRORS):
+            return None
+
     async def _look(self, url: str, timeout_s: float) -> tuple[Any, str | None, str | None]:
         """Return (answer or None, the header ``Server``, what went wrong)."""
         headers: dict[str, str] = {}

@@ -73,8 +73,8 @@ class StubServer:
     outside : float
         Probability of an answer that is none of the letters asked for.
     pages : mapping
-        Path to the JSON that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), or the name of a
-        fault in angle brackets.
+        Path to the JSON or text that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), or the
+        name of a fault in angle brackets.
 
     Attributes
     ----------
@@ -173,6 +173,8 @@ class StubServer:
         page = self.pages.get(request.path)
         if isinstance(page, str) and page.startswith("<"):
             return await self._fail(request, page.strip("<>"), None, request.path)
+        if isinstance(page, str):
+            return web.Response(text=page)
         if page is not None:
             return web.json_response(page)
         if request.path != "/v1/models":
@@ -209,8 +211,8 @@ class StubServer:
             self._now -= 1
 
     def _odds(self, body: dict[str, Any], content: str) -> dict[str, Any]:
-        question = "".join(m["content"] for m in body["messages"])
-        odds = odds_of_letters(question, f"{self.seed}/{body['messages'][1]['content'][:200]}", self.outside)
+        question = body["messages"][-1]["content"]
+        odds = odds_of_letters(question, f"{self.seed}/{question[:200]}", self.outside)
         answer = _completion(odds[0][0], content)
         if self.logprobs:
             tokens = [{"token": token, "logprob": p, "bytes": None} for token, p in odds]

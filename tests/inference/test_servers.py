@@ -268,3 +268,39 @@ class TestDoctor:
     async def test_no_url(self) -> None:
         with pytest.raises(InputError, match="no http or https URL"):
             await check_endpoint("localhost:8000")
+
+
+@pytest.mark.parametrize(
+    ("server", "finding", "ok", "message"),
+    [
+        (StubServer(), "decoding = choice", True, "0.2% of the answer's probability is outside"),
+        (StubServer(outside=0.3), "decoding = choice", True, "asked again as JSON"),
+        (StubServer(logprobs=False), "decoding = choice", False, "no log-probabilities"),
+        (StubServer(), "token counts", True, "told"),
+        (StubServer(), "metrics", False, "no /metrics"),
+        (
+            StubServer(
+                pages={
+                    "/metrics": 'vllm:prefix_cache_queries_total{engine="0"} 200.0\n'
+                    'vllm:prefix_cache_hits_total{engine="0"} 150.0\nvllm:num_requests_waiting{engine="0"} 3.0\n'
+                }
+            ),
+            "metrics",
+            True,
+            "75% of prompt tokens; 0 running, 3 waiting",
+        ),
+    ],
+)
+async def test_what_an_endpoint_can_do_is_found_out(server: StubServer, finding: str, ok: bool, message: str) -> None:
+    with server:
+        report = await check_endpoint(server.url, "stub")
+    (found,) = [f for f in report.findings if f.what == finding]
+    assert found.ok == ok
+    assert message in found.message
+
+
+async def test_a_schema_that_is_not_kept_to_is_found_out() -> None:
+    with StubServer(script=lambda body, nth: "Yes, water is wet.") as server:
+        report = await check_endpoint(server.url, "stub")
+    assert not report.ok
+    assert "not under the schema" in report.message
