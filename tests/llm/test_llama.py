@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from oasis import Scenario, Simulation, open_run, replay
 from oasis.actions import Action
 from oasis.agents.llm import LLM
 from oasis.inference import Client, build_client, check_endpoint
@@ -72,3 +76,26 @@ async def test_a_prompt_too_long_for_the_context_fails_at_once_in_the_models_wor
     await client.close()
     assert (done[0].status, done[0].attempts) == ("failed", 1)
     assert "exceeds the available context size" in (done[0].error or "")
+
+
+def test_choices_by_log_probability_are_drawn_here_and_replay_exactly(tmp_path: Path) -> None:
+    """Odds of a real model: they are probabilities, draws follow the seed, and a replay asks nothing."""
+    tables = {
+        "simulation": {"steps": 2, "seed": 3},
+        "platform": {"kind": "reddit"},
+        "recsys": {"kind": "hot", "size": 4},
+        "population": {"agents": 6, "mean_active": 0.99},
+        "policies": [{"kind": "llm", "parameters": {"decoding": "choice", "max_outside": 1.0, "max_content": 60}}],
+        "llm": {"backend": "local", "max_tokens": 60},
+        "output": {"report": False},
+    }
+    first = Simulation(Scenario.from_dict(tables), tmp_path / "run").run_sync()
+    run = open_run(tmp_path / "run")
+    odds = run.llm_calls.filter(pl.col("logprobs").is_not_null()).collect()
+    assert odds.filter(pl.col("purpose").cast(pl.String) == "decide").height >= first.coverage["decisions"]
+    for logprobs in odds["logprobs"]:
+        assert 0 < sum(math.exp(p) for p in logprobs) <= 1 + 1e-5
+    drawn = run.events.filter((pl.col("agent_id") >= 0) & pl.col("probability").is_not_null()).collect()
+    assert drawn.height > 0
+    assert drawn["probability"].is_between(0, 1, closed="right").all()
+    assert replay(tmp_path / "run", by_answers=True) == first.state_hash
