@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
@@ -39,6 +40,9 @@ from oasis.world.world import World
 __all__ = ["LLM", "LLMParameters"]
 
 I32 = npt.NDArray[np.int32]
+PENDING = 8_192
+"""Agents whose prompts are held in memory at a time (about 10 kB each); several times as many as are in flight."""
+_AT_ONCE = 1_024
 _FORGOTTEN = (Action.NO_DECISION, Action.DO_NOTHING)
 
 
@@ -106,6 +110,8 @@ class LLM:
     def __init__(self, parameters: LLMParameters | None = None) -> None:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._semaphore = asyncio.Semaphore()
         self._limits = Limits(
             p.max_text,
             p.max_profile,
@@ -131,11 +137,35 @@ class LLM:
         return sources()
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
-        """Ask for each agent, in turns: those that looked something up are shown it and asked again."""
-        p = self.parameters
-        if not len(observations.agent_ids):
+        """Ask for each agent, in turns: those that looked something up are shown it and asked again.
+
+        At most `PENDING` agents are worked on at a time, however many there are: prompts are made as others are
+        answered.
+        """
+        n = len(observations.agent_ids)
+        if not n:
             return Decisions(ActionBatch.empty())
         client = _client(ctx)
+        places = self._places()
+
+        async def part(rows: npt.NDArray[np.integer]) -> ActionBatch:
+            async with places:
+                return await self._decide(observations.take(rows), ctx, client)
+
+        parts = np.array_split(np.arange(n), -(-n // _AT_ONCE))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part(rows)) for rows in parts]
+        return Decisions(ActionBatch.concat([task.result() for task in tasks]))
+
+    def _places(self) -> asyncio.Semaphore:
+        """Return what parts of all batches of a step wait for."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._semaphore = loop, asyncio.Semaphore(PENDING // _AT_ONCE)
+        return self._semaphore
+
+    async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
+        p = self.parameters
         system = rules(ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content)
         stage = Stage(ctx, self._memory, self._limits)
         conversations = stage.begin(observations, system)
@@ -159,7 +189,7 @@ class LLM:
                     c.choices = answer
             if looking:
                 _look(stage, looking, turn, ctx)
-        return Decisions(_rows(conversations, ctx.policy))
+        return _rows(conversations, ctx.policy)
 
     async def _by_json(
         self, waiting: Sequence[Conversation], turn: int, ctx: PolicyContext, client: InferenceClient

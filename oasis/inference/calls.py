@@ -9,16 +9,19 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from oasis.interfaces import InferenceRequest, Schema
 from oasis.records import LLM_CALLS
 
-__all__ = ["SORT_KEYS", "RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
+__all__ = ["SORT_KEYS", "CallRecords", "RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
 
 SORT_KEYS = ("step", "agent_id", "turn", "purpose", "prompt_hash", "attempt")
-"""What names an attempt, in the order of `call_table`."""
+"""What names an attempt, in the order of `CallRecords.take`."""
 FINAL_ERROR = "refused:"
 """How the error of an attempt begins after which a question is given up at once."""
+
+_ROWS_AT_ONCE = 8_192
 
 Key = tuple[int, int, int, str, int]
 
@@ -47,8 +50,38 @@ def _begin(schema: str, model: str, mode: str, max_tokens: int, temperature: flo
 
 
 def call_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as a table, sorted by (step, agent, turn, purpose, prompt hash, attempt)."""
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: tuple(row[k] for k in SORT_KEYS)), schema=LLM_CALLS)
+    """Return rows as a table, sorted by `SORT_KEYS`."""
+    records = CallRecords()
+    for row in rows:
+        records.add(row)
+    return records.take()
+
+
+class CallRecords:
+    """Rows of attempts in the order in which they ended; kept as columns, so that very many take little memory."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._parts: list[pa.Table] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row."""
+        self._rows.append(row)
+        if len(self._rows) >= _ROWS_AT_ONCE:
+            self._pack()
+
+    def take(self) -> pa.Table:
+        """Return and forget all rows, sorted by `SORT_KEYS`."""
+        self._pack()
+        table = pa.concat_tables([LLM_CALLS.empty_table(), *self._parts]).unify_dictionaries().combine_chunks()
+        self._parts = []
+        keys = table.select(SORT_KEYS).set_column(3, "purpose", table["purpose"].cast(pa.string()))
+        return table.take(pc.sort_indices(keys, [(key, "ascending") for key in SORT_KEYS]))
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._parts.append(pa.Table.from_pylist(self._rows, schema=LLM_CALLS))
+            self._rows = []
 
 
 class RecordedAnswers:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from oasis.errors import InferenceError, NoEndpointError
-from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, call_table, prompt_hash, prompt_text
+from oasis.inference.calls import FINAL_ERROR, CallRecords, RecordedAnswers, prompt_hash, prompt_text
 from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
@@ -93,7 +94,7 @@ class Client:
         self._transports = list(transports)
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
-        self._rows: list[dict[str, Any]] = []
+        self._records = CallRecords()
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self.usage = Usage()
 
@@ -124,8 +125,7 @@ class Client:
 
     def take_records(self) -> pa.Table:
         """Return and forget the rows since the last call, sorted by (step, agent, turn, purpose, prompt, attempt)."""
-        rows, self._rows = self._rows, []
-        return call_table(rows)
+        return self._records.take()
 
     async def describe(self) -> list[dict[str, Any]]:
         """Return what each endpoint says of itself, within `DESCRIBE_S`. It counts as no call and is not recorded."""
@@ -224,8 +224,10 @@ class Client:
         self.usage.asked += 1
         settled = cancelled = False
         try:
-            # The transport keeps the time-out; the client's own is for one that does not.
-            async with asyncio.timeout(1.25 * self._config.timeout_s + 1.0):
+            limit = None  # for a transport that does not say that it keeps the time-out itself
+            if not getattr(endpoint.transport, "keeps_timeout", False):
+                limit = asyncio.timeout(1.25 * self._config.timeout_s + 1.0)
+            async with limit or nullcontext():
                 reply = _clean(await endpoint.transport.send(prompt, self._config.timeout_s))
             self._pool.succeeded(endpoint, sent)
             settled = True
@@ -286,7 +288,7 @@ class Client:
         }
         if self._journal is not None:
             self._journal(row)
-        self._rows.append(row)
+        self._records.add(row)
         if endpoint is None:
             return
         usage = self.usage
@@ -298,7 +300,7 @@ class Client:
         usage.tokens_out += row["tokens_out"] or 0
 
     def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
-        self._rows.append(row)
+        self._records.add(row)
         attempt = row["attempt"]
         if request.labels and row["status"] == "ok":
             return Completion(request, "ok", value=tuple(row["logprobs"]), text=row["response"], attempts=attempt)

@@ -40,6 +40,8 @@ class HttpTransport:
         ``json_schema``, ``json_object`` or ``text``, see `oasis.inference_config.LLMConfig`.
     """
 
+    keeps_timeout = True
+
     def __init__(
         self,
         base_url: str,

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from oasis.actions import READ_ACTIONS, USER_ACTIONS, Action, ActionBatch, Outcome
+from oasis.agents import llm
 from oasis.agents.llm import LLM
+from oasis.agents.prompting.conversation import Stage
 from oasis.errors import InferenceError, ScenarioError
 from oasis.inference import Client, MockTransport, Prompt, TransportError, build_client
 from oasis.inference.tokens import encode
@@ -353,3 +355,28 @@ def test_memory_in_a_prompt_keeps_to_its_tokens() -> None:
     told = transport.prompts[0].messages[1][1].partition("YOU REMEMBER:\n")[2].partition("\n\n")[0]
     assert 0 < len(encode([told])[0]) <= 66
     assert told.count("liked") >= 3
+
+
+def test_no_more_prompts_are_made_than_are_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm, "PENDING", 8)
+    monkeypatch.setattr(llm, "_AT_ONCE", 4)
+    made = answered = most = 0
+    begin = Stage.begin
+
+    def counted(stage: Stage, *arguments: Any) -> Any:
+        nonlocal made, most
+        conversations = begin(stage, *arguments)
+        made += len(conversations)
+        most = max(most, made - answered)
+        return conversations
+
+    def model(prompt: Prompt) -> str:
+        nonlocal answered
+        answered += 1
+        return NOTHING
+
+    monkeypatch.setattr(Stage, "begin", counted)
+    world = policy_world(agents=60)
+    actions = decide(LLM(), Client([MockTransport(model)], LLMConfig(model="m")), world, agents=np.arange(50))
+    assert actions.agent_id.tolist() == list(range(50))
+    assert 4 < most <= 8 + 4  # a part that is answered in full makes room for the next
