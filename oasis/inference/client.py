@@ -95,6 +95,8 @@ class Client:
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
         self._records = CallRecords()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._semaphore = asyncio.Semaphore()
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self.usage = Usage()
 
@@ -108,10 +110,12 @@ class Client:
         """
         done: list[Completion | None] = [None] * len(requests)
         queue = iter(enumerate(requests))
+        places = self._places()
 
         async def work() -> None:
             for position, request in queue:
-                done[position] = await self._ask(request)
+                async with places:
+                    done[position] = await self._ask(request)
 
         workers = [asyncio.create_task(work()) for _ in range(min(len(requests), self._config.concurrency))]
         try:
@@ -122,6 +126,13 @@ class Client:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         return [completion for completion in done if completion is not None]
+
+    def _places(self) -> asyncio.Semaphore:
+        """Return what all calls share: as many questions are worked on at a time as may be in flight."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._semaphore = loop, asyncio.Semaphore(self._config.concurrency)
+        return self._semaphore
 
     def take_records(self) -> pa.Table:
         """Return and forget the rows since the last call, sorted by (step, agent, turn, purpose, prompt, attempt)."""

@@ -20,6 +20,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from oasis.errors import NoEndpointError
 from oasis.inference.transport import Transport, TransportError
@@ -135,7 +136,7 @@ class EndpointPool:
             most = min(concurrency, transport.most_in_flight or concurrency)
             self.endpoints.append(Endpoint(transport, float(min(most, FIRST_LIMIT)), most))
         self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     async def acquire(self, avoid: Endpoint | None = None) -> Endpoint:
         """Wait for a free endpoint and take it; not `avoid` while another one is alive.
@@ -243,18 +244,27 @@ class EndpointPool:
 
     async def _wait(self, seconds: float | None) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         try:
             async with asyncio.timeout(None if seconds is None else max(seconds, 0.001)):
                 await future
         except TimeoutError:
             pass
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._wake()  # its turn is another's
+            raise
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            self._waiting.pop(future, None)
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
+        """Wake as many as there is room for, the longest waiting first; all, to find out, when no endpoint is alive."""
+        if not self._waiting:
+            return
+        alive = [e for e in self.endpoints if not e.dead]
+        room = sum(1 if e.opened else max(int(e.limit) - e.in_flight, 0) for e in alive)
+        room = min(room, self._concurrency - sum(e.in_flight for e in alive)) if alive else len(self._waiting)
+        for future in list(islice(self._waiting, max(room, 1))):
+            del self._waiting[future]
             if not future.done():
                 future.set_result(None)

@@ -23,6 +23,7 @@ from oasis.runs.manifest import Status
 from oasis.scenario import Intervention, Scenario
 from oasis.simulation.assembly import Parts, assemble
 from oasis.simulation.calls import CallCounts
+from oasis.simulation.collecting import seldom_collected
 from oasis.simulation.coverage import Coverage
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
@@ -314,7 +315,8 @@ class Simulation:
         decided = None if self._earlier.by_answers else recorded
         self._current = asyncio.ensure_future(self._engine.step(self._injected, decided))
         try:
-            result = await self._current
+            with seldom_collected():
+                result = await self._current
         except asyncio.CancelledError:
             if not self._stop:
                 raise
