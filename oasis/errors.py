@@ -12,6 +12,7 @@
     ├── InferenceError             exit 1   a language model or its server
     │   └── NoEndpointError                 no endpoint is alive
     └── RunStoppedError            exit 1   the run ended before its last step; what was done is on disk
+        ├── BudgetError                     a limit of the scenario's [budget] is reached
         └── FailureLimitError               more decisions failed than the scenario allows
 
 A message says what was got, where, what is allowed and what to do.
@@ -23,6 +24,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "BudgetError",
     "FailureLimitError",
     "InferenceError",
     "InputError",
@@ -80,6 +82,10 @@ class NoEndpointError(InferenceError):
 
 class RunStoppedError(OasisError):
     """The run ended before its last planned step; what was done is on disk."""
+
+
+class BudgetError(RunStoppedError):
+    """A limit of the scenario's ``[budget]`` is reached."""
 
 
 class FailureLimitError(RunStoppedError):

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from oasis.actions import USER_ACTIONS, Action
+from oasis.budget_config import BudgetConfig
 from oasis.errors import ScenarioError, nearest
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Parameters
@@ -238,13 +239,6 @@ class Intervention(Parameters):
 
 
 _SINGULAR = {"agent": "agents", "author": "agents", "post": "posts", "comment": "comments", "user": "users"}
-
-
-class BudgetConfig(Parameters):
-    """``[budget]``: what the run may use before it stops, resumable."""
-
-    max_calls: int | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(default=None, ge=0)
 
 
 class Scenario(Parameters):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oasis.errors import InputError
 from oasis.inference.calls import RecordedAnswers
-from oasis.inference.client import Client, Journal, KeepPrompt
+from oasis.inference.client import Client, Journal, KeepPrompt, Meter
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import PACKAGED_LABEL, LocalTransport
 from oasis.inference.transport import Transport
@@ -24,6 +24,7 @@ def build_client(
     keep_prompt: KeepPrompt = lambda agent_id: False,
     *,
     offline: bool = False,
+    meter: Meter | None = None,
 ) -> Client:
     """Return the client that a scenario's ``[llm]`` table describes.
 
@@ -54,7 +55,9 @@ def build_client(
             )
         key = api_key(config)
         transports = [HttpTransport(url, config.model, key, config.mode) for url in config.endpoints]
-    return Client(transports, config, seed=seed, journal=journal, recorded=recorded, keep_prompt=keep_prompt)
+    return Client(
+        transports, config, seed=seed, journal=journal, recorded=recorded, keep_prompt=keep_prompt, meter=meter
+    )
 
 
 def model_name(config: LLMConfig) -> str | None:

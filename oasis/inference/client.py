@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from oasis.errors import InferenceError, NoEndpointError
+from oasis.errors import BudgetError, InferenceError, NoEndpointError
 from oasis.inference.calls import FINAL_ERROR, CallRecords, RecordedAnswers, prompt_hash, prompt_text
 from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
@@ -21,18 +21,32 @@ from oasis.inference.transport import Describes, Prompt, Reply, Transport, Trans
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
 
-__all__ = ["Client", "Journal", "KeepPrompt", "Usage"]
+__all__ = ["Client", "Journal", "KeepPrompt", "Meter", "Usage"]
 
 Journal = Callable[[Mapping[str, Any]], None]
 """Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
 KeepPrompt = Callable[[int], bool]
 """Called with an agent's id: whether the rows of its attempts keep their prompts."""
+LANDING_S = 0.02
+"""Between looks at what is still in flight when the budget is used up."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
 CANCELLED = "cancelled: the step was given up while this was asked"
 DESCRIBE_S = 2.0
 """Longest wait for what an endpoint says of itself."""
 LONGEST_RETRY_AFTER_S = 30.0
 """Retry-After is honoured up to this; a server that wants more is asked again earlier."""
+
+
+class Meter(Protocol):
+    """What a budget is counted with."""
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count an attempt, asked now or recorded earlier."""
+        ...
+
+    def gate(self, in_flight: int) -> None:
+        """Raise `BudgetError` where no request may be sent besides those in flight."""
+        ...
 
 
 @dataclass
@@ -77,6 +91,8 @@ class Client:
         Answers that are not asked again.
     keep_prompt : callable, optional
         ``keep_prompt(agent_id)``: whether rows keep an agent's prompts. None are kept by default.
+    meter : Meter, optional
+        Told of each attempt, and asked before each request whether it may be sent.
     """
 
     def __init__(
@@ -88,12 +104,14 @@ class Client:
         journal: Journal | None = None,
         recorded: RecordedAnswers | None = None,
         keep_prompt: KeepPrompt = lambda agent_id: False,
+        meter: Meter | None = None,
     ) -> None:
         self._config = config or LLMConfig()
         self._model = self._config.model or ""
         self._transports = list(transports)
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
+        self._meter = meter
         self._records = CallRecords()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._semaphore = asyncio.Semaphore()
@@ -107,6 +125,8 @@ class Client:
         ------
         NoEndpointError
             When no endpoint is alive; it names each and what it last said. What was answered is in the records.
+        BudgetError
+            When the meter lets nothing more be sent; what was in flight has been answered and is in the records.
         """
         done: list[Completion | None] = [None] * len(requests)
         queue = iter(enumerate(requests))
@@ -213,6 +233,7 @@ class Client:
         while done.attempts < limit:
             attempt = done.attempts + 1
             endpoint = await self._pool.acquire(avoid=last)
+            await self._pass_meter(endpoint)
             seeded = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)
             done, error = await self._attempt(request, seeded, hashed, attempt, endpoint)
             if done.status == "ok" or (done.error or "").startswith(FINAL_ERROR):
@@ -223,6 +244,18 @@ class Client:
         if done.status == "failed" and self._pool.all_dead:
             raise NoEndpointError(self._pool.obituary())
         return done
+
+    async def _pass_meter(self, endpoint: Endpoint) -> None:
+        """Return where a request may be sent, else raise when those in flight have landed: they are paid for."""
+        if self._meter is None:
+            return
+        try:
+            self._meter.gate(self.usage.in_flight)
+        except BudgetError:
+            self._pool.release(endpoint)
+            while self.usage.in_flight:
+                await asyncio.sleep(LANDING_S)
+            raise
 
     async def _attempt(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, attempt: int, endpoint: Endpoint
@@ -299,7 +332,7 @@ class Client:
         }
         if self._journal is not None:
             self._journal(row)
-        self._records.add(row)
+        self._keep(row)
         if endpoint is None:
             return
         usage = self.usage
@@ -310,8 +343,13 @@ class Client:
         usage.tokens_cached += row["tokens_cached"] or 0
         usage.tokens_out += row["tokens_out"] or 0
 
-    def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
+    def _keep(self, row: dict[str, Any]) -> None:
         self._records.add(row)
+        if self._meter is not None:
+            self._meter.count(row)
+
+    def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
+        self._keep(row)
         attempt = row["attempt"]
         if request.labels and row["status"] == "ok":
             return Completion(request, "ok", value=tuple(row["logprobs"]), text=row["response"], attempts=attempt)

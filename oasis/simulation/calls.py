@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.scenario import BudgetConfig
+from oasis.budget_config import BudgetConfig
+from oasis.errors import BudgetError
 
 __all__ = ["CallCounts"]
 
@@ -15,7 +17,13 @@ _TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_ou
 
 
 class CallCounts:
-    """Sums over rows of ``llm_calls``. Answers that another run was given (`reused`) are not counted.
+    """Sums over rows of ``llm_calls``, and the meter of an `oasis.inference.Client`.
+
+    Answers that another run was given (`reused`) are not counted.
+
+    Parameters
+    ----------
+    budget : BudgetConfig
 
     Attributes
     ----------
@@ -25,9 +33,32 @@ class CallCounts:
         ``input``, ``cached``, ``output``, as servers counted them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: BudgetConfig) -> None:
+        self._budget = budget
         self.calls = 0
         self.tokens = dict.fromkeys(_TOKENS, 0)
+        self._begin()
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count an attempt of a step that is not done yet, until `add` counts the step."""
+        if row["reused"]:
+            return
+        self._calls_now += 1
+        for name, column in _TOKENS.items():
+            self._tokens_now[name] += row[column] or 0
+
+    def gate(self, in_flight: int) -> None:
+        """Refuse a request besides those in flight where the budget has no room for it.
+
+        What an answer costs is known when it has come, so tokens and cost may exceed their limits by the requests in
+        flight; the number of calls may not.
+
+        Raises
+        ------
+        BudgetError
+        """
+        if (excess := self.excess(in_flight)) is not None:
+            raise BudgetError(excess)
 
     def add(self, rows: pa.Table) -> dict[str, int]:
         """Count rows and return the sums of these alone, as columns of metrics."""
@@ -36,15 +67,22 @@ class CallCounts:
         self.calls += paid.num_rows
         for name, column in _TOKENS.items():
             self.tokens[name] += sums[column]
+        self._begin()
         return {"llm_calls": rows.num_rows, **sums}
 
-    def excess(self, budget: BudgetConfig) -> str | None:
+    def excess(self, in_flight: int = 0) -> str | None:
         """Return which limit is used up; None while there is some left."""
-        if budget.max_calls is not None and self.calls >= budget.max_calls:
-            return f"budget.max_calls ({budget.max_calls}) is used up"
-        if budget.max_tokens is not None and self.tokens["input"] + self.tokens["output"] >= budget.max_tokens:
-            return f"budget.max_tokens ({budget.max_tokens}) is used up"
-        return None
+        budget = self._budget
+        calls = self.calls + self._calls_now + in_flight
+        tokens = {name: self.tokens[name] + self._tokens_now[name] for name in _TOKENS}
+        used: str | None = None
+        if budget.max_calls is not None and calls >= budget.max_calls:
+            used = f"budget.max_calls ({budget.max_calls})"
+        elif budget.max_tokens is not None and tokens["input"] + tokens["output"] >= budget.max_tokens:
+            used = f"budget.max_tokens ({budget.max_tokens})"
+        elif budget.max_cost is not None and (cost := budget.cost(tokens)) is not None and cost >= budget.max_cost:
+            used = f"budget.max_cost ({budget.max_cost:g})"
+        return None if used is None else f"{used} is used up; to go on, resume with --set {used.split()[0]}=MORE"
 
     def state(self) -> dict[str, int]:
         """Return what `load` puts back."""
@@ -54,3 +92,7 @@ class CallCounts:
         """Put back what `state` returned."""
         self.calls = state["calls"]
         self.tokens = {name: state[name] for name in _TOKENS}
+
+    def _begin(self) -> None:
+        self._calls_now = 0
+        self._tokens_now = dict.fromkeys(_TOKENS, 0)

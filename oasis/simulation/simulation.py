@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.errors import FailureLimitError, InputError, NoEndpointError, RunStoppedError
+from oasis.errors import BudgetError, FailureLimitError, InputError, NoEndpointError, RunStoppedError
 from oasis.inference import build_client
 from oasis.interfaces import InferenceClient, Question
 from oasis.records import LLM_CALLS
@@ -104,6 +104,7 @@ class Simulation:
         needs_endpoint = inference is None and not self._earlier.offline
         self._parts = assemble(scenario, needs_endpoint, self._earlier.point)
         self.warnings = check_interventions(scenario, self._parts.world, self._parts.policy_names)
+        self._calls = CallCounts(scenario.budget)
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
             inference = build_client(
@@ -113,13 +114,13 @@ class Simulation:
                 recorded=self._earlier.answers,
                 keep_prompt=self._keeps_prompt,
                 offline=self._earlier.offline,
+                meter=self._calls,
             )
         self._inference = inference
         self._servers = Servers(inference)
         self._engine = Engine(self._parts, inference, batch_size)
         limits = scenario.llm
         self._coverage = Coverage(self._parts.policy_names, asks_model, limits.failure_limit, limits.failure_window)
-        self._calls = CallCounts()
         if (point := self._earlier.point) is not None:
             self._coverage.load(point.coverage, point.active)
             self._calls.load(point.calls)
@@ -321,6 +322,8 @@ class Simulation:
             if not self._stop:
                 raise
             raise RunStoppedError(f"stopped on request; step {self.world.step + 1} was dropped") from None
+        except BudgetError as error:
+            raise BudgetError(f"stopped in step {self.world.step + 1}: {error}") from None
         finally:
             self._current = None
         calls = result.tables["llm_calls"] if decided is None else decided.rows("llm_calls")
@@ -360,8 +363,8 @@ class Simulation:
             raise RunStoppedError(f"stopped on request after step {step}")
         if step < self._earlier.repeat_until:
             return
-        if (excess := self._calls.excess(self.scenario.budget)) is not None:
-            raise RunStoppedError(f"stopped after step {step}: {excess}")
+        if (excess := self._calls.excess()) is not None:
+            raise BudgetError(f"stopped after step {step}: {excess}")
         if self._storage is not None:
             self._storage.check_space()
 
