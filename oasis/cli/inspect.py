@@ -110,6 +110,13 @@ def _summary_text(summary: Summary) -> str:
         lines.append(
             f"tokens      {tokens['input']:,} in ({tokens['cached']:,} of them cached), {tokens['output']:,} out"
         )
+        if (each := summary.per_decision) is not None:
+            lines.append(
+                f"each        {each['calls']:.2f} calls, {each['input']:,.0f} tokens in ({each['cached']:,.0f} cached),"
+                f" {each['output']:,.1f} out per decision by a language model"
+            )
+        if summary.cost is not None:
+            lines.append(f"cost        {summary.cost:,.4g} by the prices of the scenario's budget")
     if manifest.refused_rows:
         lines.append(f"refused     {len(manifest.refused_rows):,} rows of the population (see manifest.json)")
     lines += ["", "actions of agents", text_table(summary.actions) if summary.actions.height else "none"]

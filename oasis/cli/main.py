@@ -17,6 +17,7 @@ COMMANDS = {
     "branches": "oasis.cli.branch:branches",
     "compare": "oasis.cli.compare:compare_runs",
     "doctor": "oasis.cli.doctor:doctor",
+    "estimate": "oasis.cli.estimate:estimate_run",
     "export": "oasis.cli.export:export",
     "inspect": "oasis.cli.inspect:inspect",
     "interview": "oasis.cli.interview:interview",

@@ -25,7 +25,7 @@ from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
 from oasis.simulation.rerun import Outcome, Rerun
 
-__all__ = ["carry_out", "free_directory", "report", "run", "with_model"]
+__all__ = ["carry_out", "check_asked", "free_directory", "report", "run", "with_model"]
 
 
 @click.command()
@@ -73,8 +73,7 @@ def run(
     else:
         assert scenario is not None
         loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
-    if model is not None and not any(policy.kind == "llm" for policy in loaded.policies):
-        raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
+    check_asked(loaded, model)
     out = out or Path("runs") / loaded.simulation.name
     begun = time.perf_counter()
     simulation = rerun.simulation(out) if rerun else Simulation(loaded, out)
@@ -86,6 +85,17 @@ def run(
         click.echo(f"compared    {outcome.text}")
     if outcome and outcome.failed:
         raise ReplayError(outcome.text)
+
+
+def check_asked(scenario: Scenario, model: str | None) -> None:
+    """Refuse a `model` from outside that no agent would be decided for by.
+
+    Raises
+    ------
+    ScenarioError
+    """
+    if model is not None and not any(policy.kind == "llm" for policy in scenario.policies):
+        raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
 
 
 def free_directory(path: Path) -> Path:

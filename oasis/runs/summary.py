@@ -7,14 +7,25 @@ from typing import Any
 
 import polars as pl
 
+from oasis.budget_config import BudgetConfig
 from oasis.runs.cascades import cascades
 from oasis.runs.effects import Effects, effects
 from oasis.runs.handles import without_mentions
 from oasis.runs.manifest import Manifest
 from oasis.runs.reading import Run
 
-__all__ = ["Summary", "action_counts", "call_counts", "coverage", "history", "summarise", "with_content"]
+__all__ = [
+    "Summary",
+    "action_counts",
+    "call_counts",
+    "coverage",
+    "history",
+    "per_decision",
+    "summarise",
+    "with_content",
+]
 
+_TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
 _FAILED = ("llm_failed", "llm_invalid")
 
 
@@ -30,6 +41,10 @@ class Summary:
         As in the manifest; of a run that has not ended, counted from its events.
     tokens, calls : dict
         Tokens of language models, and calls by status (``attempts`` in all).
+    per_decision : dict or None
+        ``calls``, ``input``, ``cached``, ``output`` of a decision that a model was asked for; None where none was.
+    cost : float or None
+        Of all tokens, by the scenario's prices.
     actions : polars.DataFrame
         ``action``, ``outcome``, ``count``, ``agents`` (distinct; null for the outside), most frequent first.
     outside : polars.DataFrame
@@ -46,6 +61,8 @@ class Summary:
     coverage: dict[str, Any]
     tokens: dict[str, int]
     calls: dict[str, int]
+    per_decision: dict[str, float] | None
+    cost: float | None
     actions: pl.DataFrame
     outside: pl.DataFrame
     cascades: pl.DataFrame
@@ -66,6 +83,8 @@ class Summary:
             "coverage": self.coverage,
             "tokens": self.tokens,
             "llm_calls": self.calls,
+            "per_decision": self.per_decision,
+            "cost": self.cost,
             "history": history(manifest),
             "refused_rows": len(manifest.refused_rows),
             "effects": self.effects.to_dict(),
@@ -89,13 +108,16 @@ def summarise(run: Run, top_cascades: int = 10) -> Summary:
     outside = pl.col("outside")
     covered = manifest.coverage.model_dump() if run.ended else coverage(run)
     actions = counts.filter(~outside).drop("outside")
+    tokens = manifest.tokens.model_dump() if run.ended else _tokens(run)
     return Summary(
         run,
         run.state,
         run.steps_done,
         covered,
-        manifest.tokens.model_dump() if run.ended else _tokens(run),
+        tokens,
         call_counts(run),
+        per_decision(run),
+        _prices(manifest).cost(tokens),
         actions,
         counts.filter(outside).drop("outside"),
         with_content(run, cascades(run).head(top_cascades)),
@@ -153,6 +175,16 @@ def call_counts(run: Run) -> dict[str, int]:
     return {"attempts": sum(counts.values()), **counts, **({"reused": int(reused)} if reused else {})}
 
 
+def per_decision(run: Run) -> dict[str, float] | None:
+    """Return mean calls and tokens of a decision that a model was asked for; None where none was."""
+    asked = run.llm_calls.filter((pl.col("purpose").cast(pl.String) == "decide") & ~pl.col("reused").fill_null(False))
+    tokens = [pl.col(column).sum().alias(name) for name, column in _TOKENS.items()]
+    decisions = pl.struct("step", "agent_id").n_unique().alias("decisions")
+    row = asked.select(decisions, pl.len().alias("calls"), *tokens).collect().row(0, named=True)
+    count = row.pop("decisions")
+    return {name: number / count for name, number in row.items()} if row["calls"] else None
+
+
 def with_content(run: Run, table: pl.DataFrame, key: str = "root_id") -> pl.DataFrame:
     """Return a table with the ``content`` of the posts in its column `key`: a repost's is its root's, no mentions."""
     posts = run.posts
@@ -178,8 +210,12 @@ def history(manifest: Manifest) -> list[str]:
     return said
 
 
+def _prices(manifest: Manifest) -> BudgetConfig:
+    given = manifest.scenario.get("budget", {})
+    return BudgetConfig.model_validate({key: value for key, value in given.items() if key.startswith("price_")})
+
+
 def _tokens(run: Run) -> dict[str, int]:
-    names = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
     paid = run.llm_calls.filter(~pl.col("reused").fill_null(False))
-    row = paid.select(pl.col(column).sum().alias(name) for name, column in names.items()).collect()
-    return {name: int(row[name][0] or 0) for name in names}
+    row = paid.select(pl.col(column).sum().alias(name) for name, column in _TOKENS.items()).collect()
+    return {name: int(row[name][0] or 0) for name in _TOKENS}

@@ -138,6 +138,10 @@ class Engine:
                 self.torn = False
             raise
 
+    def active(self, step: int) -> npt.NDArray[np.int32]:
+        """Return who would act in a step if the world stood then as it stands now."""
+        return self.parts.activation.active(self.parts.world, self._context(step))
+
     async def interview(
         self, question: Question, agents: npt.NDArray[np.int32], step: int, recorded: RecordedStep | None = None
     ) -> pa.Table:

@@ -6,8 +6,12 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from oasis import Scenario, Simulation
+from oasis.cli import main
+from oasis.inference import Client, MockTransport, Reply
+from oasis.inference_config import LLMConfig
 from oasis.runs import open_run
 from oasis.runs.figure_data import activity, exposure, figure_data, followers, reception
 from oasis.runs.report import write_report
@@ -101,6 +105,29 @@ def test_what_came_of_decisions_is_told(tmp_path):
     page = "".join(Page((tmp_path / "run" / "report.html").read_text("utf-8")).text)
     assert f"{len(changing) / len(decisions):.1%}of decisions changed the platform" in page
     assert f"{effects.mean_active:.4g} in a step" in page
+
+
+def test_what_a_decision_and_all_of_them_cost_is_told(tmp_path):
+    model = MockTransport(lambda prompt: Reply('{"actions":[{"action":"do_nothing"}]}', 1000, 400, 12, "stop"))
+    scenario = Scenario.from_dict(
+        {
+            "simulation": {"steps": 3},
+            "population": {"agents": 20, "mean_active": 0.5},
+            "policies": [{"kind": "llm", "share": 0.5}, {"kind": "choice"}],
+            "budget": {"price_in": 2.0, "price_cached": 1.0, "price_out": 10.0},
+        }
+    )
+    client = Client([model], LLMConfig(model="mock"))
+    Simulation(scenario, tmp_path / "run", inference=client).run_sync()
+    summary = summarise(open_run(tmp_path / "run"))
+    assert summary.per_decision == {"calls": 1.0, "input": 1000.0, "cached": 400.0, "output": 12.0}
+    assert summary.cost == pytest.approx(len(model.prompts) * (600 * 2 + 400 * 1 + 12 * 10) / 1e6)
+    html = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Per decision by a language model: 1.00 calls, 1,000 tokens in" in html
+    assert f"all tokens cost {summary.cost:.4g}." in html
+    said = CliRunner().invoke(main, ["inspect", str(tmp_path / "run")]).output
+    assert "each        1.00 calls, 1,000 tokens in (400 cached), 12.0 out" in said
+    assert f"cost        {summary.cost:.4g}" in said
 
 
 @pytest.mark.parametrize(("status", "words"), [("stopped", "This run was stopped"), ("failed", "This run failed")])
