@@ -1,13 +1,16 @@
 """Answers that a model might give: made from a question's JSON schema by habits, and checked as any answer is.
 
-Nothing is known here of the form of answers but that actions stand in it by their names. What is made costs about what
-a model's answer costs; it means nothing.
+Nothing is known here of the form of answers but that actions stand in it by their names; and of questions for odds,
+that they end with their labels, each before what it stands for. What is made costs about what a model's answer costs;
+it means nothing.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +25,8 @@ __all__ = ["BUSY", "QUIET", "TYPICAL", "Habit", "LikelyClient", "likely_answer"]
 
 _LABELS = {action.label: action for action in USER_ACTIONS}
 _TRIES = 12
+_OPTIONS_END = 1_000
+"""Characters at the end of a question for odds among which its options are."""
 _COMMON = (
     "the a and of to in is it that this for on with about people time work city music food game team news plan week"
     " night really never always think feel know want love agree wonder maybe honestly great strange new old better"
@@ -107,12 +112,22 @@ class LikelyClient:
     Attributes
     ----------
     asked : list of (InferenceRequest, str)
-        Questions and answers so far; take what you need and clear it.
+        Questions and answers so far. A question for odds that a step asks twice is answered once.
+    agents : set of int
+        Who asked.
     """
 
     def __init__(self, habit: Habit, seed: int = 0) -> None:
         self._habit, self._seed = habit, seed
         self.asked: list[tuple[InferenceRequest, str]] = []
+        self.agents: set[int] = set()
+        self._odds: set[tuple[Any, ...]] = set()
+
+    def clear(self) -> None:
+        """Forget what was asked."""
+        self.asked.clear()
+        self.agents.clear()
+        self._odds.clear()
 
     async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
         """Answer each question."""
@@ -126,12 +141,27 @@ class LikelyClient:
         """Release nothing."""
 
     def _answer(self, request: InferenceRequest) -> Completion:
+        if request.agent_id >= 0:
+            self.agents.add(request.agent_id)
+        if request.labels:
+            return self._give_odds(request)
         text = likely_answer(request, self._habit, self._seed)
         self.asked.append((request, text))
         try:
             return Completion(request, "ok", value=request.check(text), text=text)
         except ValueError as error:
             return Completion(request, "invalid", text=text, error=str(error))
+
+    def _give_odds(self, request: InferenceRequest) -> Completion:
+        key = (request.step, request.turn, request.purpose, request.messages)
+        if key not in self._odds:
+            self._odds.add(key)
+            self.asked.append((request, request.labels[0]))
+        said = dict(re.findall(r"\b(\w+) (\w+)", request.messages[-1][1][-_OPTIONS_END:]))
+        actions = [_LABELS.get(said.get(label, "")) for label in request.labels]
+        weights = [1.0 if action is None else self._habit.weight(action) for action in actions]
+        odds = tuple(math.log(weight / sum(weights)) for weight in weights)
+        return Completion(request, "ok", value=odds, text=request.labels[0])
 
 
 class _Maker:

@@ -7,7 +7,7 @@ the choice model decides for the others. Axes: ``n`` agents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from oasis.inference.likely import Habit, LikelyClient
 from oasis.inference.tokens import encode, encode_prompts, unshared
-from oasis.interfaces import Activation, InferenceRequest, StepContext
+from oasis.interfaces import Activation, StepContext
 from oasis.scenario import Scenario
 from oasis.simulation.assembly import Parts, assemble
 from oasis.simulation.engine import Engine
@@ -135,8 +135,8 @@ class Rehearsal:
         for _ in range(self.steps):
             await engine.step()
             if parts.world.step > self._warm_up:
-                found.append(self._count(client.asked))
-            client.asked.clear()
+                found.append(self._count(client))
+            client.clear()
         weighted = self._weighted(found) if self._panel is None else self._weighted_panel(found)
         counts = sum((part * weight for part, weight in weighted), Counts())
         return counts + await self._interviewed(engine, client)
@@ -147,18 +147,18 @@ class Rehearsal:
             return self._warm_up + max(1, min(REMEMBERED, round(float(self._per_agent.max()))))
         return min(steps, max(1, int(np.searchsorted(np.cumsum(self._per_step), MOST_DECISIONS)) + 1))
 
-    def _count(self, asked: Sequence[tuple[InferenceRequest, str]]) -> Counts:
+    def _count(self, client: LikelyClient) -> Counts:
         """Return what was asked in a step; of a panel's, what is not shared as if all the others had been asked too."""
+        asked, agents = client.asked, client.agents
         if not asked:
-            return Counts()
+            return Counts(len(agents))
         prompts = encode_prompts([request.messages for request, _ in asked])
-        agents = {request.agent_id for request, _ in asked}
         tokens_in, alone = sum(map(len, prompts)), float(unshared(prompts))
         tokens_out = sum(map(len, encode([text for _, text in asked])))
         if self._panel is not None and len(agents) > 1:
-            half = set(sorted(agents)[::2])
+            half = {-1, *sorted(agents)[::2]}  # -1: nobody
             part = unshared([p for (request, _), p in zip(asked, prompts, strict=True) if request.agent_id in half])
-            each = max(alone - part, 0.0) / (len(agents) - len(half))
+            each = max(alone - part, 0.0) / (len(agents) // 2)
             in_common, active = max(alone - each * len(agents), 0.0), float(np.mean(self._per_step))
             alone = len(agents) * (each + in_common / max(active, 1.0))
         return Counts(len(agents), len(asked), tokens_in, alone, tokens_out)
@@ -191,8 +191,8 @@ class Rehearsal:
                 agents = agents[self._asks_of(world)[agents]]
                 if len(agents):
                     await engine.interview(question, agents[:INTERVIEWED], world.step)
-                    total += self._count(client.asked) * (times * len(agents) / min(len(agents), INTERVIEWED))
-                    client.asked.clear()
+                    total += self._count(client) * (times * len(agents) / min(len(agents), INTERVIEWED))
+                    client.clear()
         return Counts(0.0, total.calls, total.tokens_in, total.unshared, total.tokens_out)
 
     def _asks_of(self, world: World) -> npt.NDArray[np.bool_]:

@@ -78,6 +78,25 @@ def test_a_budget_stops_a_run_within_what_is_in_flight(
     assert replay(tmp_path / "run") == manifest.state_hash
 
 
+def test_odds_that_were_had_are_not_asked_for_again(server: StubServer, tmp_path: Path) -> None:
+    odds = [{"kind": "llm", "parameters": {"decoding": "choice"}}]
+
+    def run(path: Path, **budget: Any) -> Simulation:
+        return Simulation(Scenario.from_dict({**asking(server.url, **budget).to_dict(), "policies": odds}), path)
+
+    begun = len(server.requests)
+    whole = run(tmp_path / "whole").run_sync()
+    requests = len(server.requests) - begun
+    for most in (requests // 5, requests // 2):
+        begun, path = len(server.requests), tmp_path / f"run{most}"
+        with pytest.raises(BudgetError):
+            run(path, max_calls=most).run_sync()
+        assert len(server.requests) - begun == most
+        resume(path, ["budget.max_calls=1000000"]).run_sync()
+        assert len(server.requests) - begun == requests
+        assert open_run(path).manifest.state_hash == whole.state_hash
+
+
 def test_a_budget_that_is_just_enough_stops_nothing(server: StubServer, whole: Any, tmp_path: Path) -> None:
     summary = Simulation(asking(server.url, max_calls=whole[1]), tmp_path / "run").run_sync()
     assert summary.state_hash == whole[0].state_hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from oasis.interfaces import InferenceRequest
 from oasis.simulation import rehearsal
 from oasis.simulation.estimate import Estimate, estimate
 from oasis.testing.answers import answer_from_schema
+from oasis.testing.servers import StubServer
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("OASIS_DATA", ROOT.parent / "shared" / "data"))
@@ -143,6 +145,36 @@ def test_answers_are_ones_that_the_check_takes(habit: Any) -> None:
     summary = Simulation(made_up("reddit"), inference=client).run_sync()
     assert len(client.asked) == summary.coverage["decisions"]
     assert summary.coverage["llm_invalid"] == summary.coverage["llm_failed"] == 0
+
+
+@pytest.mark.parametrize("habit", [QUIET, BUSY], ids=lambda habit: habit.name)
+def test_odds_are_given_by_habit(habit: Any) -> None:
+    scenario = made_up("reddit", policies=[{"kind": "llm", "parameters": {"decoding": "choice"}}])
+    client = LikelyClient(habit, 3)
+    done: list[str] = []
+    summary = Simulation(scenario, inference=client).run_sync(
+        lambda result: done.extend(result.events["action"].to_pylist())
+    )
+    assert summary.coverage["llm_invalid"] == summary.coverage["llm_failed"] == 0
+    idle = done.count("do_nothing") / summary.coverage["decisions"]
+    assert idle > 0.8 if habit is QUIET else idle < 0.5
+
+
+@pytest.mark.parametrize("platform", ["x", "reddit"])
+def test_decisions_by_odds_cost_what_was_estimated(platform: str) -> None:
+    scenario = made_up(platform, policies=[{"kind": "llm", "parameters": {"decoding": "choice"}}])
+    found = estimate(scenario)
+
+    async def count() -> tuple[int, int]:
+        client = LikelyClient(TYPICAL, 99)
+        await Simulation(scenario, inference=client).run()
+        return len(client.asked), sum(map(len, encode_prompts([request.messages for request, _ in client.asked])))
+
+    assert asyncio.run(count()) == pytest.approx((found.calls.expected, found.tokens_in.expected), rel=0.1)
+    with StubServer() as server:
+        changed = scenario.with_changes(llm={"endpoints": [server.url], "model": "stub"})
+        Simulation(changed).run_sync()
+        assert found.calls.low <= len(server.requests) <= found.calls.high
 
 
 def test_an_answer_depends_on_the_question_alone() -> None:
