@@ -34,6 +34,7 @@ from oasis.interfaces import (
     Question,
 )
 from oasis.plugins import parse_parameters
+from oasis.tasks import together
 from oasis.world.store import Store
 from oasis.world.world import World
 
@@ -153,9 +154,7 @@ class LLM:
                 return await self._decide(observations.take(rows), ctx, client)
 
         parts = np.array_split(np.arange(n), -(-n // _AT_ONCE))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part(rows)) for rows in parts]
-        return Decisions(ActionBatch.concat([task.result() for task in tasks]))
+        return Decisions(ActionBatch.concat(await together(map(part, parts))))
 
     def _places(self) -> asyncio.Semaphore:
         """Return what parts of all batches of a step wait for."""

@@ -113,6 +113,10 @@ class RecordedAnswers:
     def __len__(self) -> int:
         return len(self._attempts)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows given at the beginning."""
+        return [row for attempts in self._attempts.values() for row in attempts.values()]
+
     def attempts(self, request: InferenceRequest, hashed: int) -> list[dict[str, Any]]:
         """Return the recorded attempts of a question in their order, those after a gap left out."""
         key = (request.step, request.agent_id, request.turn, request.purpose, hashed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from oasis.budget_config import BudgetConfig
 from oasis.errors import BudgetError
+from oasis.inference.calls import SORT_KEYS
 
 __all__ = ["CallCounts"]
 
@@ -37,12 +38,22 @@ class CallCounts:
         self._budget = budget
         self.calls = 0
         self.tokens = dict.fromkeys(_TOKENS, 0)
+        self._owed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         self._begin()
+
+    def owe(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Count attempts of a step that broke off: paid for, whenever their questions come again."""
+        for row in rows:
+            if not row["reused"]:
+                self._owed[_key(row)] = row
+                self._sum(row)
 
     def count(self, row: Mapping[str, Any]) -> None:
         """Count an attempt of a step that is not done yet, until `add` counts the step."""
-        if row["reused"]:
-            return
+        if not row["reused"] and self._owed.pop(_key(row), None) is None:
+            self._sum(row)
+
+    def _sum(self, row: Mapping[str, Any]) -> None:
         self._calls_now += 1
         for name, column in _TOKENS.items():
             self._tokens_now[name] += row[column] or 0
@@ -96,3 +107,9 @@ class CallCounts:
     def _begin(self) -> None:
         self._calls_now = 0
         self._tokens_now = dict.fromkeys(_TOKENS, 0)
+        for row in self._owed.values():
+            self._sum(row)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in SORT_KEYS)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from oasis.actions import ActionBatch
-from oasis.errors import OasisError
 from oasis.interfaces import (
     Decisions,
     Feeds,
@@ -24,6 +22,7 @@ from oasis.interfaces import (
 from oasis.kernels.threads import available, each
 from oasis.simulation.reading import Reader
 from oasis.simulation.recorded import Recorded
+from oasis.tasks import together
 from oasis.world.world import World
 
 __all__ = ["decide", "observe", "policy_context"]
@@ -66,18 +65,17 @@ async def decide(
     """
     mine = world.users["policy"][observations.agent_ids]
     rows = [np.flatnonzero(mine == number) for number in range(len(policies))]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                [group.create_task(policy.decide(observations.take(part), ctx)) for part in _slices(which, batch_size)]
-                for policy, ctx, which in zip(policies, contexts, rows, strict=True)
-            ]
-    except ExceptionGroup as failures:  # the first deliberate error speaks for all
-        deliberate = [e for e in failures.exceptions if isinstance(e, OasisError)]
-        raise (deliberate or failures.exceptions)[0] from None
+    slices = [_slices(which, batch_size) for which in rows]
+    answers = iter(
+        await together(
+            policy.decide(observations.take(part), ctx)
+            for policy, ctx, parts in zip(policies, contexts, slices, strict=True)
+            for part in parts
+        )
+    )
     decided = []
-    for policy_tasks, which in zip(tasks, rows, strict=True):
-        parts = [task.result() for task in policy_tasks]
+    for mine_sliced, which in zip(slices, rows, strict=True):
+        parts = [next(answers) for _ in mine_sliced]
         actions = ActionBatch.concat([p.actions for p in parts])
         _check(actions, observations.agent_ids[which])
         updates: dict[str, object] = {}

@@ -105,6 +105,8 @@ class Simulation:
         self._parts = assemble(scenario, needs_endpoint, self._earlier.point)
         self.warnings = check_interventions(scenario, self._parts.world, self._parts.policy_names)
         self._calls = CallCounts(scenario.budget)
+        if self._earlier.answers is not None:
+            self._calls.owe(self._earlier.answers.rows())
         asks_model = [policy.needs_inference for policy in self._parts.policies]
         if inference is None and any(asks_model):
             inference = build_client(
