@@ -44,7 +44,7 @@ LLM_CALLS = pa.schema(
         ("agent_id", pa.int32()),
         ("turn", pa.int16()),
         ("attempt", pa.int16()),
-        ("purpose", _LABEL),  # decide, interview
+        ("purpose", _LABEL),  # decide, calibrate, interview
         ("endpoint", _LABEL),
         ("model", _LABEL),
         ("tokens_in", pa.int32()),
@@ -59,7 +59,7 @@ LLM_CALLS = pa.schema(
         ("response", pa.large_string()),
         ("options", pa.list_(pa.uint64())),
         ("logprobs", pa.list_(pa.float32())),
-        ("reused", pa.bool_()),  # true: the answer that the parent of a branch was given; not asked, not paid for again
+        ("reused", pa.bool_()),  # true: given to the parent of a branch, or to another agent that asked the same
     ]
 )
 INTERVIEWS = pa.schema(

@@ -1,8 +1,9 @@
 """Language models: a client over transports, with limits, retries, accounting and a journal."""
 
+from oasis.inference.accounting import Usage
 from oasis.inference.build import build_client, model_name
 from oasis.inference.calls import RecordedAnswers
-from oasis.inference.client import Client, Usage
+from oasis.inference.client import Client
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import LocalTransport, local_model_report
 from oasis.inference.mock import MockTransport

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from oasis.errors import InputError
+from oasis.inference.accounting import Journal, KeepPrompt, Meter
 from oasis.inference.calls import RecordedAnswers
-from oasis.inference.client import Client, Journal, KeepPrompt, Meter
+from oasis.inference.client import Client
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import PACKAGED_LABEL, LocalTransport
 from oasis.inference.transport import Transport

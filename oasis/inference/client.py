@@ -1,32 +1,28 @@
-"""The inference client: limits, retries, accounting and the journal over any number of transports."""
+"""The inference client: limits, retries and recorded answers over any number of transports."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from oasis.errors import BudgetError, InferenceError, NoEndpointError
-from oasis.inference.calls import FINAL_ERROR, CallRecords, RecordedAnswers, prompt_hash, prompt_text
+from oasis.inference.accounting import Account, Journal, KeepPrompt, Meter
+from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, prompt_hash
 from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
 
-__all__ = ["Client", "Journal", "KeepPrompt", "Meter", "Usage"]
+__all__ = ["Client"]
 
-Journal = Callable[[Mapping[str, Any]], None]
-"""Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
-KeepPrompt = Callable[[int], bool]
-"""Called with an agent's id: whether the rows of its attempts keep their prompts."""
 LANDING_S = 0.02
 """Between looks at what is still in flight when the budget is used up."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
@@ -35,43 +31,6 @@ DESCRIBE_S = 2.0
 """Longest wait for what an endpoint says of itself."""
 LONGEST_RETRY_AFTER_S = 30.0
 """Retry-After is honoured up to this; a server that wants more is asked again earlier."""
-
-
-class Meter(Protocol):
-    """What a budget is counted with."""
-
-    def count(self, row: Mapping[str, Any]) -> None:
-        """Count an attempt, asked now or recorded earlier."""
-        ...
-
-    def gate(self, in_flight: int) -> None:
-        """Raise `BudgetError` where no request may be sent besides those in flight."""
-        ...
-
-
-@dataclass
-class Usage:
-    """What has been used so far, for progress and budgets; answers from the journal are not counted.
-
-    Attributes
-    ----------
-    asked : int
-        Attempts sent.
-    ok, failed, invalid : int
-        Attempts that ended so.
-    tokens_in, tokens_cached, tokens_out : int
-        As the servers reported them.
-    in_flight : int
-    """
-
-    asked: int = 0
-    ok: int = 0
-    failed: int = 0
-    invalid: int = 0
-    tokens_in: int = 0
-    tokens_cached: int = 0
-    tokens_out: int = 0
-    in_flight: int = 0
 
 
 class Client:
@@ -110,13 +69,12 @@ class Client:
         self._model = self._config.model or ""
         self._transports = list(transports)
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
-        self._seed, self._journal, self._recorded, self._keep_prompt = seed, journal, recorded, keep_prompt
-        self._meter = meter
-        self._records = CallRecords()
+        self._seed, self._recorded, self._meter = seed, recorded, meter
+        self._account = Account(self._model, journal, keep_prompt, meter)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._semaphore = asyncio.Semaphore()
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
-        self.usage = Usage()
+        self.usage = self._account.usage
 
     async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
         """Return one completion per request, in request order, whatever the order of replies.
@@ -156,7 +114,7 @@ class Client:
 
     def take_records(self) -> pa.Table:
         """Return and forget the rows since the last call, sorted by (step, agent, turn, purpose, prompt, attempt)."""
-        return self._records.take()
+        return self._account.take()
 
     async def describe(self) -> list[dict[str, Any]]:
         """Return what each endpoint says of itself, within `DESCRIBE_S`. It counts as no call and is not recorded."""
@@ -223,7 +181,7 @@ class Client:
             return done
         found = await asyncio.shield(first)
         if request.agent_id >= 0:
-            self._record(replace(found, request=request), None, prompt, hashed, found.attempts, None, 0.0)
+            self._account.record(replace(found, request=request), None, hashed, found.attempts, None, 0.0)
         return replace(found, request=request)
 
     async def _ask_servers(
@@ -260,7 +218,7 @@ class Client:
     async def _attempt(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, attempt: int, endpoint: Endpoint
     ) -> tuple[Completion, TransportError | None]:
-        started = time.monotonic()
+        started, name = time.monotonic(), endpoint.transport.name
         sent = self._pool.sent(endpoint)
         reply: Reply | None = None
         error: TransportError | None = None
@@ -290,66 +248,15 @@ class Client:
                 self._pool.release(endpoint)
             if cancelled:  # the server may have worked for it
                 lost = Completion(request, "failed", error=CANCELLED, attempts=attempt)
-                self._record(lost, None, prompt, hashed, attempt, endpoint, 1000.0 * (time.monotonic() - started))
+                self._account.record(lost, None, hashed, attempt, name, 1000.0 * (time.monotonic() - started))
         done = _checked(request, reply, attempt) if reply is not None else Completion(request, "failed")
         if error is not None:
             done = Completion(request, "failed", error=str(error), attempts=attempt)
-        self._record(done, reply, prompt, hashed, attempt, endpoint, 1000.0 * (time.monotonic() - started))
+        self._account.record(done, reply, hashed, attempt, name, 1000.0 * (time.monotonic() - started))
         return done, error
 
-    def _record(
-        self,
-        done: Completion,
-        reply: Reply | None,
-        prompt: Prompt,
-        hashed: int,
-        attempt: int,
-        endpoint: Endpoint | None,
-        latency_ms: float,
-    ) -> None:
-        request = done.request
-        row: dict[str, Any] = {
-            "step": request.step,
-            "agent_id": request.agent_id,
-            "turn": request.turn,
-            "attempt": attempt,
-            "purpose": request.purpose,
-            "endpoint": None if endpoint is None else endpoint.transport.name,
-            "model": self._model,
-            "tokens_in": reply.tokens_in if reply else None,
-            "tokens_cached": reply.tokens_cached if reply else None,
-            "tokens_out": reply.tokens_out if reply else None,
-            "latency_ms": float(np.float32(latency_ms)),  # as the column holds it
-            "status": done.status,
-            "error": done.error,
-            "cut": request.cut,
-            "prompt_hash": hashed,
-            "prompt": prompt_text(prompt.messages) if self._keep_prompt(request.agent_id) else None,
-            "response": reply.text if reply else None,
-            "options": list(request.options) if request.labels else None,
-            "logprobs": list(done.value) if request.labels and done.status == "ok" else None,
-            "reused": True if endpoint is None else None,
-        }
-        if self._journal is not None:
-            self._journal(row)
-        self._keep(row)
-        if endpoint is None:
-            return
-        usage = self.usage
-        usage.ok += done.status == "ok"
-        usage.failed += done.status == "failed"
-        usage.invalid += done.status == "invalid"
-        usage.tokens_in += row["tokens_in"] or 0
-        usage.tokens_cached += row["tokens_cached"] or 0
-        usage.tokens_out += row["tokens_out"] or 0
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        self._records.add(row)
-        if self._meter is not None:
-            self._meter.count(row)
-
     def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
-        self._keep(row)
+        self._account.keep(row)
         attempt = row["attempt"]
         if request.labels and row["status"] == "ok":
             return Completion(request, "ok", value=tuple(row["logprobs"]), text=row["response"], attempts=attempt)

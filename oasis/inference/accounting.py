@@ -1,0 +1,125 @@
+"""What each attempt was and cost: its row for the records, the journal and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from oasis.inference.calls import CallRecords, prompt_text
+from oasis.inference.transport import Reply
+from oasis.interfaces import Completion
+
+__all__ = ["Account", "Journal", "KeepPrompt", "Meter", "Usage"]
+
+Journal = Callable[[Mapping[str, Any]], None]
+"""Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
+KeepPrompt = Callable[[int], bool]
+"""Called with an agent's id: whether the rows of its attempts keep their prompts."""
+
+
+class Meter(Protocol):
+    """What a budget is counted with."""
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count an attempt, asked now or recorded earlier."""
+        ...
+
+    def gate(self, in_flight: int) -> None:
+        """Raise `BudgetError` where no request may be sent besides those in flight."""
+        ...
+
+
+@dataclass
+class Usage:
+    """What has been used so far, for progress; answers from the journal are not counted.
+
+    Attributes
+    ----------
+    asked : int
+        Attempts sent.
+    ok, failed, invalid : int
+        Attempts that ended so.
+    tokens_in, tokens_cached, tokens_out : int
+        As the servers reported them.
+    in_flight : int
+    """
+
+    asked: int = 0
+    ok: int = 0
+    failed: int = 0
+    invalid: int = 0
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    in_flight: int = 0
+
+
+class Account:
+    """Rows of attempts, journalled, counted and kept.
+
+    Parameters
+    ----------
+    model : str
+    journal : callable or None
+    keep_prompt : callable
+    meter : Meter or None
+    """
+
+    def __init__(self, model: str, journal: Journal | None, keep_prompt: KeepPrompt, meter: Meter | None) -> None:
+        self.usage = Usage()
+        self._model, self._journal, self._keep_prompt, self._meter = model, journal, keep_prompt, meter
+        self._records = CallRecords()
+
+    def record(
+        self, done: Completion, reply: Reply | None, hashed: int, attempt: int, endpoint: str | None, latency_ms: float
+    ) -> None:
+        """Write an attempt down; without an endpoint it is the answer that somebody else was given in this step."""
+        request = done.request
+        row: dict[str, Any] = {
+            "step": request.step,
+            "agent_id": request.agent_id,
+            "turn": request.turn,
+            "attempt": attempt,
+            "purpose": request.purpose,
+            "endpoint": endpoint,
+            "model": self._model,
+            "tokens_in": reply.tokens_in if reply else None,
+            "tokens_cached": reply.tokens_cached if reply else None,
+            "tokens_out": reply.tokens_out if reply else None,
+            "latency_ms": float(np.float32(latency_ms)),  # as the column holds it
+            "status": done.status,
+            "error": done.error,
+            "cut": request.cut,
+            "prompt_hash": hashed,
+            "prompt": prompt_text(request.messages) if self._keep_prompt(request.agent_id) else None,
+            "response": reply.text if reply else None,
+            "options": list(request.options) if request.labels else None,
+            "logprobs": list(done.value) if request.labels and done.status == "ok" else None,
+            "reused": True if endpoint is None else None,
+        }
+        if self._journal is not None:
+            self._journal(row)
+        self.keep(row)
+        if endpoint is None:
+            return
+        usage = self.usage
+        usage.ok += done.status == "ok"
+        usage.failed += done.status == "failed"
+        usage.invalid += done.status == "invalid"
+        usage.tokens_in += row["tokens_in"] or 0
+        usage.tokens_cached += row["tokens_cached"] or 0
+        usage.tokens_out += row["tokens_out"] or 0
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """Keep a row that was recorded before."""
+        self._records.add(row)
+        if self._meter is not None:
+            self._meter.count(row)
+
+    def take(self) -> pa.Table:
+        """Return and forget the rows since the last call."""
+        return self._records.take()
