@@ -19,7 +19,7 @@ from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
-from oasis.agents.prompting.templates import choice_rules, render, rules, sources
+from oasis.agents.prompting.templates import Templates, choice_rules, rules
 from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
@@ -72,6 +72,8 @@ class LLMParameters(Parameters):
         one action per activation. Needs a server that returns log-probabilities.
     max_outside : float
         Probability of anything but the letters above which a choice is asked again as JSON.
+    templates_path : str, optional
+        A folder of Jinja2 templates that take the places of those in ``agents/prompts``, by name.
     calibrate : bool
         Whether the odds are divided by those of the letters without content (Zhao et al. 2021).
     """
@@ -79,6 +81,7 @@ class LLMParameters(Parameters):
     decoding: Literal["json", "choice"] = "json"
     max_outside: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
     calibrate: bool = True
+    templates_path: str | None = None
 
     max_actions: int = Field(default=3, ge=1, le=10)
     max_turns: int = Field(default=1, ge=1, le=10)
@@ -111,6 +114,7 @@ class LLM:
     def __init__(self, parameters: LLMParameters | None = None) -> None:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
+        self._templates = Templates(p.templates_path)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._semaphore = asyncio.Semaphore()
         self._limits = Limits(
@@ -134,8 +138,8 @@ class LLM:
         return {"memory": self._memory}
 
     def prompt_templates(self) -> Mapping[str, str]:
-        """Return the templates in ``agents/prompts``."""
-        return sources()
+        """Return the templates that prompts are made of."""
+        return self._templates.sources()
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again.
@@ -165,8 +169,8 @@ class LLM:
 
     async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
         p = self.parameters
-        system = rules(ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content)
-        stage = Stage(ctx, self._memory, self._limits)
+        system = rules(self._templates, ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content)
+        stage = Stage(ctx, self._memory, self._limits, self._templates)
         conversations = stage.begin(observations, system)
         for turn in range(p.max_turns):
             waiting = [c for c in conversations if c.open]
@@ -202,7 +206,7 @@ class LLM:
         """Ask for odds and draw; who cannot be drawn for is asked for JSON."""
         p = self.parameters
         temperature = 1.0 if p.temperature is None else p.temperature
-        rules = choice_rules(ctx.platform)
+        rules = choice_rules(self._templates, ctx.platform)
         chooser = Chooser(client, ctx.world, ctx.base, rules, temperature, p.max_outside, p.calibrate)
         found = await act_by_stages(
             chooser, client, waiting, turn, ctx.base.step, p.max_content, p.max_tokens, p.temperature
@@ -221,13 +225,13 @@ class LLM:
         """Ask the model in each agent's name, with its profile and memory."""
         client = _client(ctx)
         form = Form(question)
-        system = render(
+        system = self._templates.render(
             "interview.j2",
             platform={"x": "X", "reddit": "Reddit"}.get(ctx.platform, ctx.platform),
             question=quote(question.text, 2000),
             form=form.example,
         )
-        abouts = Stage(ctx, self._memory, self._limits).abouts(agents) if len(agents) else []
+        abouts = Stage(ctx, self._memory, self._limits, self._templates).abouts(agents) if len(agents) else []
         completions = await client.complete(
             [
                 InferenceRequest(

@@ -22,7 +22,7 @@ from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, concealed, read_memories, recollect
 from oasis.agents.prompting.standing import Shown, candidates
-from oasis.agents.prompting.templates import render
+from oasis.agents.prompting.templates import Templates
 from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
 from oasis.world.schemas import KIND_REPOST
 from oasis.world.world import World
@@ -99,8 +99,8 @@ class Stage:
     Nothing here depends on which agents share a batch: it is read together and rendered for each alone.
     """
 
-    def __init__(self, ctx: PolicyContext, memory: Memory, limits: Limits) -> None:
-        self._ctx, self._memory, self._limits = ctx, memory, limits
+    def __init__(self, ctx: PolicyContext, memory: Memory, limits: Limits, templates: Templates) -> None:
+        self._ctx, self._memory, self._limits, self._render = ctx, memory, limits, templates.render
         self._world: World = ctx.world
         self._groups_exist = bool(_GROUP_ACTIONS & set(ctx.allowed)) and len(ctx.world.groups) > 0
         self._shop_exists = Action.PURCHASE_PRODUCT in ctx.allowed
@@ -164,7 +164,7 @@ class Stage:
                 lines.append(f"- {self._pages.name(author)}: {quote(texts[at], self._limits.text)}")
             heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
             standing = self._standing(c.agent_id, posts, c.shown)
-            result = render("feed.j2", heading=heading, lines=[*lines, *standing])
+            result = self._render("feed.j2", heading=heading, lines=[*lines, *standing])
             c.messages = (*c.messages, ("assistant", said(choice)), ("user", f"{result}\n\nWhat do you do?"))
 
     def abouts(self, agents: I32, feeds: Observations | None = None) -> list[tuple[str, int]]:
@@ -186,7 +186,7 @@ class Stage:
         out = []
         for i, agent in enumerate(agents.tolist()):
             bio, persona = texts["bio"][i], texts["persona"][i]
-            about = render(
+            about = self._render(
                 "agent.j2",
                 name=self._pages.name(agent),
                 followers=followers[i],
@@ -246,7 +246,7 @@ class Stage:
                     lines.append(f"{number} {line}")
                     cut += lost
                 at += count
-            feed = known[key] = _Feed(render("feed.j2", heading=heading, lines=lines), shown, cut)
+            feed = known[key] = _Feed(self._render("feed.j2", heading=heading, lines=lines), shown, cut)
         return feed
 
     def _own_part(self, agent: int, marks: Sequence[tuple[str, list[int]]], shown: Shown) -> str:

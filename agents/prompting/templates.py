@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import ALONE, takes_number
+from oasis.errors import ScenarioError, nearest
 
-__all__ = ["choice_rules", "render", "rules", "sources"]
+__all__ = ["Templates", "choice_rules", "rules"]
 
 
 _NAMES = {"x": "X", "reddit": "Reddit"}
@@ -22,42 +24,87 @@ _HINTS: Mapping[Action, str] = {
 """What an action's name does not say by itself."""
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    # Plain text, not HTML: what agents wrote is quoted by `oasis.agents.prompting.quoting` before it comes here.
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("oasis.agents", "prompts"),
-        autoescape=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
+class Templates:
+    """The packaged templates, or those of a folder in their places.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        Holds files named as those in ``agents/prompts``; what is not there is taken from the package.
+
+    Raises
+    ------
+    ScenarioError
+        Naming the file, for a folder that is none, a name that no prompt has, a syntax error, or a variable that is
+        not filled in.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        packaged = jinja2.PackageLoader("oasis.agents", "prompts")
+        own = [] if folder is None else [jinja2.FileSystemLoader(folder)]
+        # Plain text, not HTML: what agents wrote is quoted by `oasis.agents.prompting.quoting` before it comes here.
+        self._environment = jinja2.Environment(
+            loader=jinja2.ChoiceLoader([*own, packaged]),
+            autoescape=False,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        if folder is not None:
+            self._check(Path(folder), packaged)
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a template filled in, without white space at its ends."""
+        return self._environment.get_template(template).render(values).strip()
+
+    def sources(self) -> dict[str, str]:
+        """Return the text of every template by its name."""
+        environment = self._environment
+        assert environment.loader is not None
+        return {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
+
+    def _check(self, folder: Path, packaged: jinja2.PackageLoader) -> None:
+        where = f"templates_path: {folder}"
+        known = packaged.list_templates()
+        if not folder.is_dir():
+            raise ScenarioError(f"{where}: no such folder; it holds any of {', '.join(known)}")
+        for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+            if path.name not in known:
+                raise ScenarioError(
+                    f"{path}: no prompt is made of it{nearest(path.name, known)}; allowed: {', '.join(known)}"
+                )
+            try:
+                used = _variables(self._environment, path.read_text("utf-8"))
+            except jinja2.TemplateSyntaxError as error:
+                raise ScenarioError(f"{path}, line {error.lineno}: {error.message}") from None
+            except (OSError, UnicodeDecodeError) as error:
+                raise ScenarioError(f"{path}: cannot be read: {error}") from None
+            filled = _variables(self._environment, packaged.get_source(self._environment, path.name)[0])
+            if unknown := sorted(used - filled):
+                raise ScenarioError(
+                    f"{path}: nothing is filled in for {unknown[0]!r}{nearest(unknown[0], sorted(filled))}; "
+                    f"allowed: {', '.join(sorted(filled))}"
+                )
 
 
-def render(template: str, **values: Any) -> str:
-    """Return a template of ``agents/prompts`` filled in, without white space at its ends."""
-    return _environment().get_template(template).render(values).strip()
+def _variables(environment: jinja2.Environment, source: str) -> set[str]:
+    return jinja2.meta.find_undeclared_variables(environment.parse(source))
 
 
-def sources() -> dict[str, str]:
-    """Return the text of every template by its name."""
-    environment = _environment()
-    assert environment.loader is not None
-    return {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
-
-
-def choice_rules(platform: str) -> str:
+def choice_rules(templates: Templates, platform: str) -> str:
     """Return the system message of choices among letters."""
-    return render("choose.j2", platform=_NAMES.get(platform, platform))
+    return templates.render("choose.j2", platform=_NAMES.get(platform, platform))
 
 
-def rules(platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int) -> str:
+def rules(
+    templates: Templates, platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int
+) -> str:
     """Return the system message: the same bytes for every agent and step of a policy."""
     acts = [a for a in sorted(allowed) if a not in ALONE]
     reads = [a for a in sorted(allowed) if a in READ_ACTIONS] if max_turns > 1 else []
     example = min(acts, key=lambda a: (a != Action.CREATE_COMMENT, not takes_number(a)), default=Action.DO_NOTHING)
-    return render(
+    return templates.render(
         "rules.j2",
         platform=_NAMES.get(platform, platform),
         example=_example(example),

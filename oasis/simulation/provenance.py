@@ -138,10 +138,10 @@ def _embedder(parts: Parts) -> str | None:
 
 
 def _templates(parts: Parts) -> str | None:
-    texts: dict[str, Mapping[str, str]] = {}
+    texts: list[tuple[str, Mapping[str, str]]] = []
     for entry, policy in zip(parts.scenario.policies, parts.policies, strict=True):
         if isinstance(policy, RendersPrompts):
-            texts[entry.kind] = dict(policy.prompt_templates())
+            texts.append((entry.kind, dict(policy.prompt_templates())))
     if not texts:
         return None
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
