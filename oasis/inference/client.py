@@ -148,6 +148,8 @@ class Client:
             for row in rows:
                 done = self._replay(request, row)
             if self._recorded.final(rows, limit):
+                if request.labels and (key := self._key(request, hashed)) not in self._asked:
+                    self._asked[key] = _settled(done)
                 return done
             if rows and self._recorded.retries(rows[-1]):
                 limit += len(rows)
@@ -160,13 +162,17 @@ class Client:
             return await self._ask_once(request, prompt, hashed, done, limit)
         return await self._ask_servers(request, prompt, hashed, done, limit)
 
+    def _key(self, request: InferenceRequest, hashed: int) -> tuple[int, str, int]:
+        """Return what a question is the same by in `_asked`, which is of one step."""
+        if self._asked_step != request.step:
+            self._asked_step, self._asked = request.step, {}
+        return request.turn, request.purpose, hashed
+
     async def _ask_once(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
     ) -> Completion:
         """Ask for a distribution; the same question of a step is asked once, whoever asks it."""
-        if self._asked_step != request.step:
-            self._asked_step, self._asked = request.step, {}
-        key = (request.turn, request.purpose, hashed)
+        key = self._key(request, hashed)
         first = self._asked.get(key)
         if first is None:
             first = self._asked[key] = asyncio.get_running_loop().create_future()
@@ -269,6 +275,12 @@ class Client:
                 f" {done.status} ({done.error}): the recorder's version of OASIS or scenario differs from this one"
             )
         return replace(done, error=row["error"])
+
+
+def _settled(done: Completion) -> asyncio.Future[Completion]:
+    future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+    future.set_result(done)
+    return future
 
 
 def _clean(reply: Reply) -> Reply:

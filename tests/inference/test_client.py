@@ -15,7 +15,7 @@ from oasis.errors import InferenceError, NoEndpointError
 from oasis.inference import Client, MockTransport, Prompt, RecordedAnswers, Reply, TransportError
 from oasis.inference import client as client_module
 from oasis.inference_config import LLMConfig
-from oasis.interfaces import InferenceClient
+from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.testing.answers import answer_from_schema
 from oasis.testing.inference import Answerer, InferenceClientTests, request, schema_client
 
@@ -383,3 +383,23 @@ async def test_questions_given_up_on_are_in_the_records_too() -> None:
     assert [row["agent_id"] for row in rows] == [0, 1, 2, 3, 4]
     assert {row["error"].split(":")[0] for row in rows} == {"cancelled"}
     assert client.usage.failed == client.usage.asked == 5
+
+
+async def test_a_distribution_that_was_recorded_is_not_asked_for_by_another_agent() -> None:
+    """As after a kill: the first agent's answer is in the journal, the second's row is not."""
+
+    def letters(agent: int) -> InferenceRequest:
+        same = (("system", "One letter."), ("user", "A yes, B no"))
+        return InferenceRequest(1, agent, 0, "decide", same, str, max_tokens=1, labels=("A", "B"), options=(1, 2))
+
+    odds = (("A", -0.5), ("B", -1.5))
+    model = MockTransport(lambda prompt: Reply("A", logprobs=odds))
+    client = Client([model], LLMConfig(model="m"))
+    both = await client.complete([letters(3), letters(5)])
+    rows = client.take_records()
+    assert len(model.prompts) == 1
+    assert both[0].value == both[1].value == pytest.approx((-0.5, -1.5))
+    assert rows["reused"].to_pylist() == [None, True]
+    again = Client([model], LLMConfig(model="m"), recorded=RecordedAnswers(rows.slice(0, 1)))
+    assert [c.value for c in await again.complete([letters(3), letters(5)])] == [c.value for c in both]
+    assert len(model.prompts) == 1
