@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 
 import oasis
 from oasis import Scenario, Simulation
-from oasis.agents.prompting import templates
+from oasis.agents.prompting.templates import Templates
 from oasis.digests import sources_digest
 from oasis.plugins import origin
 from oasis.runs import Manifest
@@ -120,10 +119,10 @@ def test_another_model_under_the_same_name(recorded: Manifest) -> None:
 
 
 def test_a_changed_template(recorded: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = templates.sources()
+    texts = Templates().sources()
     assert "rules.j2" in texts
     texts["rules.j2"] += " "
-    monkeypatch.setattr(templates, "_environment", lambda: jinja2.Environment(loader=jinja2.DictLoader(texts)))
+    monkeypatch.setattr(Templates, "sources", lambda self: texts)
     (found,) = differences(recorded, now(recorded))
     assert found.startswith("the prompt templates were changed: sha256 ")
 
