@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
@@ -19,7 +18,7 @@ from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
-from oasis.agents.prompting.templates import Templates, choice_rules, rules
+from oasis.agents.prompting.templates import Templates, choice_rules, interview_rules, rules
 from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
@@ -34,7 +33,7 @@ from oasis.interfaces import (
     Question,
 )
 from oasis.plugins import parse_parameters
-from oasis.tasks import together
+from oasis.tasks import Places, together
 from oasis.world.store import Store
 from oasis.world.world import World
 
@@ -115,8 +114,7 @@ class LLM:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
         self._templates = Templates(p.templates_path)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._semaphore = asyncio.Semaphore()
+        self._places = Places(PENDING // _AT_ONCE)  # of the parts of all batches
         self._limits = Limits(
             p.max_text,
             p.max_profile,
@@ -151,7 +149,7 @@ class LLM:
         if not n:
             return Decisions(ActionBatch.empty())
         client = _client(ctx)
-        places = self._places()
+        places = self._places.here()
 
         async def part(rows: npt.NDArray[np.integer]) -> ActionBatch:
             async with places:
@@ -159,13 +157,6 @@ class LLM:
 
         parts = np.array_split(np.arange(n), -(-n // _AT_ONCE))
         return Decisions(ActionBatch.concat(await together(map(part, parts))))
-
-    def _places(self) -> asyncio.Semaphore:
-        """Return what parts of all batches of a step wait for."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._semaphore = loop, asyncio.Semaphore(PENDING // _AT_ONCE)
-        return self._semaphore
 
     async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
         p = self.parameters
@@ -208,29 +199,16 @@ class LLM:
         temperature = 1.0 if p.temperature is None else p.temperature
         rules = choice_rules(self._templates, ctx.platform)
         chooser = Chooser(client, ctx.world, ctx.base, rules, temperature, p.max_outside, p.calibrate)
-        found = await act_by_stages(
-            chooser, client, waiting, turn, ctx.base.step, p.max_content, p.max_tokens, p.temperature
-        )
-        left = [i for i, each in enumerate(found) if each is None]
-        again = await self._by_json([waiting[i] for i in left], turn, ctx, client) if left else []
-        answers: list[list[Choice] | Outcome] = [
-            each if isinstance(each, Outcome) else [each] for each in found if each is not None
-        ]
-        for i, answer in zip(left, again, strict=True):
-            waiting[i].probability = math.nan
-            answers.insert(i, answer)
-        return answers
+        found = await act_by_stages(chooser, waiting, turn, p.max_content, p.max_tokens, p.temperature)
+        left = [c for c, each in zip(waiting, found, strict=True) if each is None]
+        again = iter(await self._by_json(left, turn, ctx, client) if left else [])
+        return [next(again) if each is None else each if isinstance(each, Outcome) else [each] for each in found]
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""
         client = _client(ctx)
         form = Form(question)
-        system = self._templates.render(
-            "interview.j2",
-            platform={"x": "X", "reddit": "Reddit"}.get(ctx.platform, ctx.platform),
-            question=quote(question.text, 2000),
-            form=form.example,
-        )
+        system = interview_rules(self._templates, ctx.platform, quote(question.text, 2000), form.example)
         abouts = Stage(ctx, self._memory, self._limits, self._templates).abouts(agents) if len(agents) else []
         completions = await client.complete(
             [

@@ -69,7 +69,6 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
                 "platform": {"kind": platform},
                 "recsys": {"kind": {"x": "interest", "reddit": "hot"}[platform]},
                 "population": {"agents": given.agents, "mean_active": 0.999},
-                "activation": {"kind": "everyone"} if given.everyone else {},
                 "policies": [{"kind": "llm", "parameters": dict(p.split("=") for p in given.parameter)}],
                 "llm": {"endpoints": [url], "model": "stub", "concurrency": given.concurrency},
                 "output": {"report": False},
@@ -127,7 +126,6 @@ def main() -> None:
     parser.add_argument("--platform", choices=("x", "reddit", "both"), default="both")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--parameter", action="append", default=[], help="KEY=VALUE of the policy")
-    parser.add_argument("--everyone", action="store_true")
     parser.add_argument("--no-bare", action="store_true", help="keep no prompts and measure no bare client")
     given = parser.parse_args()
     platforms = ("x", "reddit") if given.platform == "both" else (given.platform,)

@@ -55,6 +55,7 @@ __all__ = [
     "Source",
     "StepContext",
     "Views",
+    "schema_text",
 ]
 
 I8 = npt.NDArray[np.int8]
@@ -379,6 +380,11 @@ class Schema(dict[str, Any]):
     def text(self) -> str:
         """Compact JSON."""
         return json.dumps(self, separators=(",", ":"))
+
+
+def schema_text(schema: dict[str, Any] | None) -> str:
+    """Return a schema as JSON, ``null`` for none."""
+    return schema.text if isinstance(schema, Schema) else json.dumps(schema)
 
 
 @dataclass(frozen=True, slots=True)

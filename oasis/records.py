@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["EVENTS", "IMPRESSIONS", "INTERVIEWS", "LLM_CALLS", "STEP_TABLES"]
+__all__ = ["EVENTS", "IMPRESSIONS", "INTERVIEWS", "LLM_CALLS", "STEP_TABLES", "TOKENS"]
 
 _LABEL = pa.dictionary(pa.int16(), pa.string())
 
@@ -62,6 +62,8 @@ LLM_CALLS = pa.schema(
         ("reused", pa.bool_()),  # true: given to the parent of a branch, or to another agent that asked the same
     ]
 )
+TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
+"""Tokens by the names of manifests and prices: columns of `LLM_CALLS`."""
 INTERVIEWS = pa.schema(
     [
         ("step", pa.int32()),

@@ -61,6 +61,9 @@ class Picked:
     probability: float
 
 
+_ONLY = Picked(0, 1.0)
+
+
 class Chooser:
     """Asks for odds and draws.
 
@@ -84,7 +87,8 @@ class Chooser:
         self, client: InferenceClient, world: World, base: StepContext, system: str, temperature: float,
         most_outside: float, calibrated: bool,
     ) -> None:  # fmt: skip
-        self._client, self._world, self._base, self.system = client, world, base, system
+        self.client, self._world, self._base, self.system = client, world, base, system
+        self.step = base.step
         self._temperature, self._most_outside, self._calibrated = temperature, most_outside, calibrated
 
     async def pick(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
@@ -92,34 +96,31 @@ class Chooser:
 
         More than 20 options are halved into at most 20 runs of neighbours, of which one is chosen first.
         """
-        out: list[Picked | None] = [None] * len(questions)
-        for i, q in enumerate(questions):
-            if len(q.names) == 1:
-                out[i] = Picked(0, 1.0)
-        open_ = [i for i, q in enumerate(questions) if len(q.names) > 1]
-        runs = {i: _runs(len(questions[i].names)) for i in open_}
-        first = [_among_runs(questions[i], runs[i]) for i in open_]
-        picked = dict(zip(open_, await self._ask(first, turn), strict=True))
-        long = [i for i in open_ if len(runs[i]) < len(questions[i].names) and picked[i] is not None]
-        inside = {i: runs[i][found.place] for i in long if (found := picked[i]) is not None}
-        second = await self.pick([_inside(questions[i], inside[i]) for i in long], turn) if long else []
-        for i, within in zip(long, second, strict=True):
-            before = picked[i]
-            assert before is not None
-            joint = None
-            if within is not None:
-                joint = Picked(inside[i].start + within.place, before.probability * within.probability)
-            picked[i] = joint
-        for i, found in picked.items():
-            out[i] = found
+        runs = [_runs(len(q.names)) for q in questions]
+        picked = await self._ask([_among_runs(q, r) for q, r in zip(questions, runs, strict=True)], turn)
+        chosen = [None if found is None else r[found.place] for found, r in zip(picked, runs, strict=True)]
+        longer = {i: run for i, run in enumerate(chosen) if run is not None and len(run) > 1}
+        inside = await self.pick([_inside(questions[i], run) for i, run in longer.items()], turn) if longer else []
+        within = dict(zip(longer, inside, strict=True))
+        out: list[Picked | None] = []
+        for i, (found, run) in enumerate(zip(picked, chosen, strict=True)):
+            last = within.get(i, _ONLY)
+            if found is None or run is None or last is None:
+                out.append(None)
+            else:
+                out.append(Picked(run.start + last.place, found.probability * last.probability))
         return out
 
     async def _ask(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
-        if not questions:
-            return []
+        """Return what was drawn for questions of at most 20 options; one that has no other is not asked about."""
+        open_ = [q for q in questions if len(q.names) > 1]
+        drawn = iter(await self._odds(open_, turn) if open_ else [])
+        return [next(drawn) if len(q.names) > 1 else _ONLY for q in questions]
+
+    async def _odds(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
         agents = np.array([q.conversation.agent_id for q in questions], np.int64)
         items = np.array([turn * _STAGES + q.stage for q in questions], np.uint64)
-        keys, step = self._world.users["key"][agents], self._base.step
+        keys, step = self._world.users["key"][agents], self.step
         drawn = self._base.draws.uniform("llm.choice", step, keys, items)
         widths = sorted({len(q.names) for q in questions})
         places = np.tile(np.arange(len(LETTERS), dtype=np.uint64), len(questions))
@@ -129,7 +130,7 @@ class Chooser:
         orders = [np.argsort(row[: len(q.names)]) for row, q in zip(shuffle, questions, strict=True)]
         requests = [self._request(q, order, turn) for q, order in zip(questions, orders, strict=True)]
         letters = [self._letters(width) for width in widths] if self._calibrated else []
-        completions = await self._client.complete([*letters, *requests])
+        completions = await self.client.complete([*letters, *requests])
         priors = dict(zip(widths, map(_prior, completions[: len(letters)]), strict=False))
         out: list[Picked | None] = []
         for q, order, completion, u in zip(questions, orders, completions[len(letters) :], drawn.tolist(), strict=True):
@@ -143,7 +144,7 @@ class Chooser:
         *before, (role, last) = q.conversation.messages
         messages = (("system", self.system), *before[1:], (role, f"{last}\n{q.lead}{options}\nOne letter:"))
         return InferenceRequest(
-            self._base.step, q.conversation.agent_id, turn, "decide", messages, _no_check, max_tokens=1,
+            self.step, q.conversation.agent_id, turn, "decide", messages, _no_check, max_tokens=1,
             temperature=0.0, cut=q.conversation.cut, labels=letters,
             options=tuple(q.codes[at] for at in order.tolist()),
         )  # fmt: skip
@@ -154,15 +155,13 @@ class Chooser:
         options = ", ".join(f"{letter} N/A" for letter in letters)
         messages = (("system", self.system), ("user", f"N/A\n\nWhat do you do?\n{options}\nOne letter:"))
         return InferenceRequest(
-            self._base.step, -1, 0, "calibrate", messages, _no_check, max_tokens=1, temperature=0.0, labels=letters,
+            self.step, -1, 0, "calibrate", messages, _no_check, max_tokens=1, temperature=0.0, labels=letters,
             options=tuple(range(width)),
         )  # fmt: skip
 
     def _draw(self, completion: Completion, order: npt.NDArray[np.int64], prior: F64 | None, u: float) -> Picked | None:
-        if completion.status != "ok":
-            return None
-        mass = np.exp(np.array(completion.value, np.float64))
-        if not mass.sum() > 0 or 1.0 - mass.sum() > self._most_outside:
+        mass = _mass(completion)
+        if mass is None or 1.0 - mass.sum() > self._most_outside:
             return None
         odds = mass if prior is None else mass / prior
         if self._temperature == 0:
@@ -175,12 +174,18 @@ class Chooser:
         return Picked(place, float(chances[place]))
 
 
-def _prior(completion: Completion) -> F64 | None:
-    """Return how likely each letter is by itself; None where that could not be had."""
+def _mass(completion: Completion) -> F64 | None:
+    """Return the probability of each letter; None where nothing is known of them."""
     if completion.status != "ok":
         return None
-    mass = np.exp(np.array(completion.value, np.float64))
-    if not mass.sum() > 0:
+    mass: F64 = np.exp(np.array(completion.value, np.float64))
+    return mass if mass.sum() > 0 else None
+
+
+def _prior(completion: Completion) -> F64 | None:
+    """Return how likely each letter is by itself; None where that could not be had."""
+    mass = _mass(completion)
+    if mass is None:
         return None
     prior: F64 = np.maximum(mass / mass.sum(), _LEAST_PRIOR / len(mass))
     return prior / prior.sum()

@@ -253,7 +253,7 @@ class Stage:
         """Return what the agent has to do with the posts shown, its groups, and what is on sale."""
         lines: list[str] = []
         for words, posts in marks:
-            lines += _posts(words, [shown.line(TargetKind.POST, p) for p in posts])
+            lines += _posts(words, posts, shown)
         if self._groups_exist:
             lines += self._groups(agent, shown)
         if self._shop_exists:
@@ -269,14 +269,12 @@ class Stage:
         about = (("Written by you", own), ("Liked by you", vote > 0), ("Disliked by you", vote < 0))
         lines: list[str] = []
         for words, mask in about:
-            lines += _posts(words, [shown.line(TargetKind.POST, p) for p in ids[mask].tolist()])
+            lines += _posts(words, ids[mask].tolist(), shown)
         return lines
 
     def _groups(self, agent: int, shown: Shown) -> list[str]:
         world = self._world
         ids = np.arange(len(world.groups), dtype=np.int32)
-        if not len(ids):
-            return []
         member = world.group_members.contains(ids, np.full(len(ids), agent, np.int32))
         others = ids[~member][::-1]
         chosen = np.sort(np.concatenate([ids[member][::-1][:GROUPS_SHOWN], others])[:GROUPS_SHOWN])
@@ -355,6 +353,6 @@ def _marks(observations: Observations) -> list[list[tuple[str, list[int]]]]:
     return found
 
 
-def _posts(words: str, numbers: Sequence[int]) -> list[str]:
-    """Return a line about posts, none where there are none."""
-    return [f"{words}: {', '.join(map(str, numbers))}."] if numbers else []
+def _posts(words: str, posts: Sequence[int], shown: Shown) -> list[str]:
+    """Return a line about posts by their numbers, none where there are none."""
+    return [f"{words}: {', '.join(str(shown.line(TargetKind.POST, p)) for p in posts)}."] if posts else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from oasis.actions import TEXT_ACTIONS, Action, Outcome
 from oasis.agents.prompting.choosing import Chooser, Question
 from oasis.agents.prompting.conversation import Conversation
 from oasis.agents.prompting.options import Choice, Options
-from oasis.interfaces import InferenceClient, InferenceRequest, Schema
+from oasis.interfaces import InferenceRequest, Schema
 
 __all__ = ["FAILURES", "act_by_stages"]
 
@@ -20,10 +21,8 @@ _WHAT, _WHERE = 0, 1
 
 async def act_by_stages(
     chooser: Chooser,
-    client: InferenceClient,
     conversations: Sequence[Conversation],
     turn: int,
-    step: int,
     max_content: int,
     max_tokens: int | None,
     temperature: float | None,
@@ -33,6 +32,8 @@ async def act_by_stages(
     How likely the action was is left in the conversation.
     """
     out: list[Choice | Outcome | None] = [None] * len(conversations)
+    for c in conversations:
+        c.probability = math.nan  # of an earlier turn
     possible = [sorted(_options(c).numbers) for c in conversations]
     picked = await chooser.pick(
         [
@@ -49,24 +50,23 @@ async def act_by_stages(
     for i, action in actions.items():
         c, first = conversations[i], picked[i]
         assert first is not None
-        c.probability = first.probability
-        number = None
+        number, probability = None, first.probability
         if i in lines:
             line = lines[i]
             if line is None:
                 continue
-            c.probability *= line.probability
+            probability *= line.probability
             number = _options(c).numbers[action][line.place]
+        c.probability = probability
         choice = _options(c).choice(action, number)
         if action in TEXT_ACTIONS:
             writing.append((i, choice))
         else:
             out[i] = choice
     requests = [
-        _text(conversations[i], choice, chooser.system, turn, step, max_content, max_tokens, temperature)
-        for i, choice in writing
+        _text(conversations[i], choice, chooser, turn, max_content, max_tokens, temperature) for i, choice in writing
     ]
-    written = await client.complete(requests) if requests else []
+    written = await chooser.client.complete(requests) if requests else []
     for (i, choice), completion in zip(writing, written, strict=True):
         c = conversations[i]
         if completion.status == "ok":
@@ -82,7 +82,7 @@ def _where(c: Conversation, action: Action) -> Question:
 
 
 def _text(
-    c: Conversation, choice: Choice, system: str, turn: int, step: int, max_content: int, max_tokens: int | None,
+    c: Conversation, choice: Choice, chooser: Chooser, turn: int, max_content: int, max_tokens: int | None,
     temperature: float | None,
 ) -> InferenceRequest:  # fmt: skip
     options, action = _options(c), choice.action
@@ -96,9 +96,9 @@ def _text(
     line = "" if choice.number is None else f" on line {choice.number}"
     ask = f'Write your {action.label}{line}, at most {max_content} characters, as {{"content":"..."}}'
     _, *before, (role, last) = c.messages
-    messages = (("system", system), *before, (role, f"{last}\n{ask}"))
+    messages = (("system", chooser.system), *before, (role, f"{last}\n{ask}"))
     return InferenceRequest(
-        step, c.agent_id, turn, "decide", messages, check, _content(max_content), max_tokens, temperature, c.cut
+        chooser.step, c.agent_id, turn, "decide", messages, check, _content(max_content), max_tokens, temperature, c.cut
     )
 
 

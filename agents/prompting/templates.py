@@ -14,7 +14,7 @@ from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import ALONE, takes_number
 from oasis.errors import ScenarioError, nearest
 
-__all__ = ["Templates", "choice_rules", "rules"]
+__all__ = ["Templates", "choice_rules", "interview_rules", "rules"]
 
 
 _NAMES = {"x": "X", "reddit": "Reddit"}
@@ -90,6 +90,11 @@ class Templates:
 
 def _variables(environment: jinja2.Environment, source: str) -> set[str]:
     return jinja2.meta.find_undeclared_variables(environment.parse(source))
+
+
+def interview_rules(templates: Templates, platform: str, question: str, form: str) -> str:
+    """Return the system message of an interview: a quoted question, and the form of its answer."""
+    return templates.render("interview.j2", platform=_NAMES.get(platform, platform), question=question, form=form)
 
 
 def choice_rules(templates: Templates, platform: str) -> str:

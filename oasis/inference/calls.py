@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oasis.interfaces import InferenceRequest, Schema
+from oasis.interfaces import InferenceRequest, schema_text
 from oasis.records import LLM_CALLS
 
 __all__ = ["SORT_KEYS", "CallRecords", "RecordedAnswers", "call_table", "prompt_hash", "prompt_text"]
@@ -33,9 +33,8 @@ def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
 
 def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
     """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
-    form = request.schema.text if isinstance(request.schema, Schema) else request.schema
-    form = form if isinstance(form, str) else json.dumps(form)
-    digest = _begin(f"{form}{''.join(request.labels)}", model, mode, max_tokens, temperature).copy()
+    form = f"{schema_text(request.schema)}{''.join(request.labels)}"
+    digest = _begin(form, model, mode, max_tokens, temperature).copy()
     for role, content in request.messages:
         data = content.encode("utf-8", "surrogatepass")
         digest.update(b"%s %d " % (role.encode(), len(data)))

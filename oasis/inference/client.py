@@ -20,6 +20,7 @@ from oasis.inference.endpoints import Endpoint, EndpointPool
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
+from oasis.tasks import Places
 
 __all__ = ["Client"]
 
@@ -71,8 +72,7 @@ class Client:
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._recorded, self._meter = seed, recorded, meter
         self._account = Account(self._model, journal, keep_prompt, meter)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._semaphore = asyncio.Semaphore()
+        self._places = Places(self._config.concurrency)  # of all calls together
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self.usage = self._account.usage
 
@@ -88,7 +88,7 @@ class Client:
         """
         done: list[Completion | None] = [None] * len(requests)
         queue = iter(enumerate(requests))
-        places = self._places()
+        places = self._places.here()
 
         async def work() -> None:
             for position, request in queue:
@@ -104,13 +104,6 @@ class Client:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         return [completion for completion in done if completion is not None]
-
-    def _places(self) -> asyncio.Semaphore:
-        """Return what all calls share: as many questions are worked on at a time as may be in flight."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._semaphore = loop, asyncio.Semaphore(self._config.concurrency)
-        return self._semaphore
 
     def take_records(self) -> pa.Table:
         """Return and forget the rows since the last call, sorted by (step, agent, turn, purpose, prompt, attempt)."""

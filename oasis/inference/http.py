@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from oasis.inference.description import VERSION_PATHS, brief, read_description
 from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
-from oasis.interfaces import Schema
+from oasis.interfaces import schema_text
 
 __all__ = ["MAX_BODY", "HttpTransport"]
 
@@ -130,8 +130,8 @@ class HttpTransport:
         messages = ",".join([_shared_message(*prompt.messages[0]), *(_message(*m) for m in prompt.messages[1:])])
         form = ""
         if prompt.schema is not None and self._mode == "json_schema":
-            schema = prompt.schema.text if isinstance(prompt.schema, Schema) else json.dumps(prompt.schema)
-            form = f',"response_format":{{"type":"json_schema","json_schema":{{"name":"answer","schema":{schema}'
+            form = ',"response_format":{"type":"json_schema","json_schema":{"name":"answer"'
+            form += f',"schema":{schema_text(prompt.schema)}'
             form += ',"strict":true}}'
         elif prompt.schema is not None and self._mode == "json_object":
             form = ',"response_format":{"type":"json_object"}'

@@ -142,12 +142,16 @@ class Population:
         world.follows.set_edges(n, self.follower, self.followee)
         world.attributes = self.attributes
         self._install_posts(world)
-        notes: list[str] = []
-        if world.has_embeddings and self.bio_vectors is not None:
-            notes += self.bio_vectors.install(world.embeddings, bio, self.bio)
-        if world.has_embeddings and self.post_vectors is not None:
-            notes += self.post_vectors.install(world.embeddings, world.posts["text"], self.posts.text)
-        return notes
+        if not world.has_embeddings:
+            return []
+        posts = (self.post_vectors, world.posts["text"], self.posts.text)
+        stored = [(self.bio_vectors, bio, self.bio), posts]
+        return [
+            note
+            for vectors, ids, of in stored
+            if vectors is not None
+            for note in vectors.install(world.embeddings, ids, of)
+        ]
 
     def _install_posts(self, world: World) -> None:
         posts, users = self.posts, world.users

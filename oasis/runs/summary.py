@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from oasis.budget_config import BudgetConfig
+from oasis.records import TOKENS
 from oasis.runs.cascades import cascades
 from oasis.runs.effects import Effects, effects
 from oasis.runs.handles import without_mentions
@@ -25,7 +26,6 @@ __all__ = [
     "with_content",
 ]
 
-_TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
 _FAILED = ("llm_failed", "llm_invalid")
 
 
@@ -178,7 +178,7 @@ def call_counts(run: Run) -> dict[str, int]:
 def per_decision(run: Run) -> dict[str, float] | None:
     """Return mean calls and tokens of a decision that a model was asked for; None where none was."""
     asked = run.llm_calls.filter((pl.col("purpose").cast(pl.String) == "decide") & ~pl.col("reused").fill_null(False))
-    tokens = [pl.col(column).sum().alias(name) for name, column in _TOKENS.items()]
+    tokens = [pl.col(column).sum().alias(name) for name, column in TOKENS.items()]
     decisions = pl.struct("step", "agent_id").n_unique().alias("decisions")
     row = asked.select(decisions, pl.len().alias("calls"), *tokens).collect().row(0, named=True)
     count = row.pop("decisions")
@@ -217,5 +217,5 @@ def _prices(manifest: Manifest) -> BudgetConfig:
 
 def _tokens(run: Run) -> dict[str, int]:
     paid = run.llm_calls.filter(~pl.col("reused").fill_null(False))
-    row = paid.select(pl.col(column).sum().alias(name) for name, column in _TOKENS.items()).collect()
-    return {name: int(row[name][0] or 0) for name in _TOKENS}
+    row = paid.select(pl.col(column).sum().alias(name) for name, column in TOKENS.items()).collect()
+    return {name: int(row[name][0] or 0) for name in TOKENS}

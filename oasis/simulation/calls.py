@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from oasis.budget_config import BudgetConfig
 from oasis.errors import BudgetError
 from oasis.inference.calls import SORT_KEYS
+from oasis.records import TOKENS
 
 __all__ = ["CallCounts"]
-
-_TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
 
 
 class CallCounts:
@@ -37,7 +36,7 @@ class CallCounts:
     def __init__(self, budget: BudgetConfig) -> None:
         self._budget = budget
         self.calls = 0
-        self.tokens = dict.fromkeys(_TOKENS, 0)
+        self.tokens = dict.fromkeys(TOKENS, 0)
         self._owed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         self._begin()
 
@@ -55,7 +54,7 @@ class CallCounts:
 
     def _sum(self, row: Mapping[str, Any]) -> None:
         self._calls_now += 1
-        for name, column in _TOKENS.items():
+        for name, column in TOKENS.items():
             self._tokens_now[name] += row[column] or 0
 
     def gate(self, in_flight: int) -> None:
@@ -74,9 +73,9 @@ class CallCounts:
     def add(self, rows: pa.Table) -> dict[str, int]:
         """Count rows and return the sums of these alone, as columns of metrics."""
         paid = rows.filter(pc.invert(pc.fill_null(rows["reused"], False)))
-        sums = {column: int(pc.sum(paid[column]).as_py() or 0) for column in _TOKENS.values()}
+        sums = {column: int(pc.sum(paid[column]).as_py() or 0) for column in TOKENS.values()}
         self.calls += paid.num_rows
-        for name, column in _TOKENS.items():
+        for name, column in TOKENS.items():
             self.tokens[name] += sums[column]
         self._begin()
         return {"llm_calls": rows.num_rows, **sums}
@@ -85,7 +84,7 @@ class CallCounts:
         """Return which limit is used up; None while there is some left."""
         budget = self._budget
         calls = self.calls + self._calls_now + in_flight
-        tokens = {name: self.tokens[name] + self._tokens_now[name] for name in _TOKENS}
+        tokens = {name: self.tokens[name] + self._tokens_now[name] for name in TOKENS}
         used: str | None = None
         if budget.max_calls is not None and calls >= budget.max_calls:
             used = f"budget.max_calls ({budget.max_calls})"
@@ -102,11 +101,11 @@ class CallCounts:
     def load(self, state: Mapping[str, int]) -> None:
         """Put back what `state` returned."""
         self.calls = state["calls"]
-        self.tokens = {name: state[name] for name in _TOKENS}
+        self.tokens = {name: state[name] for name in TOKENS}
 
     def _begin(self) -> None:
         self._calls_now = 0
-        self._tokens_now = dict.fromkeys(_TOKENS, 0)
+        self._tokens_now = dict.fromkeys(TOKENS, 0)
         for row in self._owed.values():
             self._sum(row)
 

@@ -32,7 +32,7 @@ MOST_DECISIONS = 2_000
 """Decisions of a rehearsal: 3 to 5 s."""
 MOST_TIMES = 5
 REMEMBERED = 12
-"""So many decisions fill what an agent remembers (10 deeds by default)."""
+"""So many decisions fill what an agent remembers (5 deeds by default), also of one that often does nothing."""
 WARM_UP = 2
 """Steps before the panel, so that its first feeds are not those of an empty platform."""
 MOST_DRAWS = 200_000_000

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oasis.actions import Outcome
+from oasis.records import TOKENS
 from oasis.runs.manifest import MANIFEST
 from oasis.runs.verification.evidence import Evidence, ids
 from oasis.runs.verification.findings import Problem
@@ -21,8 +22,6 @@ from oasis.runs.verification.whole_files import Found
 __all__ = ["check_coverage", "check_metrics", "check_tokens", "keeps_all_impressions"]
 
 I64 = npt.NDArray[np.int64]
-
-_TOKENS = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
 
 
 def check_metrics(ev: Evidence, events: Events) -> Found:
@@ -87,12 +86,12 @@ def check_coverage(ev: Evidence, events: Events) -> Found:
 def check_tokens(ev: Evidence) -> Found:
     """Tokens are those of all attempts, dropped steps included."""
     assert ev.manifest is not None
-    sums = dict.fromkeys(_TOKENS, 0)
+    sums = dict.fromkeys(TOKENS, 0)
     count = 0
     for part in [*ev.parts["llm_calls"], *ev.dropped]:
         rows = _paid(ev.read(part))
         count += rows.num_rows
-        for name, column in _TOKENS.items():
+        for name, column in TOKENS.items():
             sums[name] += int(pc.sum(rows[column]).as_py() or 0)
     problems = [
         Problem(MANIFEST, f"tokens: {name} is {getattr(ev.manifest.tokens, name):,}, by llm_calls {total:,}")
@@ -155,7 +154,7 @@ def _follows_total(ev: Evidence, change: I64) -> Iterator[tuple[str, str, npt.ND
 
 def _calls(ev: Evidence, n: int) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
     calls = np.zeros(n, np.int64)
-    tokens = {column: np.zeros(n, np.int64) for column in _TOKENS.values()}
+    tokens = {column: np.zeros(n, np.int64) for column in TOKENS.values()}
     for _, table in ev.rows("llm_calls"):
         calls += np.bincount(ids(table["step"]) - 1, minlength=n)
         paid = _paid(table)
