@@ -145,7 +145,8 @@ class RecordedAnswers:
             return True
         if self.retries(last):
             return False
-        return len(rows) >= attempts or (last["error"] or "").startswith(FINAL_ERROR)
+        answered_for_another = last["endpoint"] is None
+        return len(rows) >= attempts or answered_for_another or (last["error"] or "").startswith(FINAL_ERROR)
 
 
 Attempts = dict[Key, dict[int, dict[str, Any]]]

@@ -136,13 +136,15 @@ class Client:
         hashed = prompt_hash(request, self._model, self._config.mode, max_tokens, temperature)
         prompt = Prompt(request.messages, request.schema, max_tokens, temperature, labels=request.labels)
         done = Completion(request, "failed", attempts=0)
+        if request.agent_id < 0 and (asked := self._asked_by(request, hashed)) is not None:
+            return replace(await asyncio.shield(asked), request=request)
         if self._recorded is not None:
             rows = self._recorded.attempts(request, hashed)
             for row in rows:
                 done = self._replay(request, row)
             if self._recorded.final(rows, limit):
-                if request.labels and (key := self._key(request, hashed)) not in self._asked:
-                    self._asked[key] = _settled(done)
+                if request.labels and self._asked_by(request, hashed) is None:
+                    self._asked[request.turn, request.purpose, hashed] = _settled(done)
                 return done
             if rows and self._recorded.retries(rows[-1]):
                 limit += len(rows)
@@ -155,33 +157,32 @@ class Client:
             return await self._ask_once(request, prompt, hashed, done, limit)
         return await self._ask_servers(request, prompt, hashed, done, limit)
 
-    def _key(self, request: InferenceRequest, hashed: int) -> tuple[int, str, int]:
-        """Return what a question is the same by in `_asked`, which is of one step."""
+    def _asked_by(self, request: InferenceRequest, hashed: int) -> asyncio.Future[Completion] | None:
+        """Return what somebody was answered, or waits for, who asked the same question of odds in the same step."""
         if self._asked_step != request.step:
             self._asked_step, self._asked = request.step, {}
-        return request.turn, request.purpose, hashed
+        return self._asked.get((request.turn, request.purpose, hashed))
 
     async def _ask_once(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
     ) -> Completion:
         """Ask for a distribution; the same question of a step is asked once, whoever asks it."""
-        key = self._key(request, hashed)
-        first = self._asked.get(key)
-        if first is None:
-            first = self._asked[key] = asyncio.get_running_loop().create_future()
-            try:
-                done = await self._ask_servers(request, prompt, hashed, done, limit)
-            except BaseException as error:
-                del self._asked[key]
-                first.set_exception(error)
-                first.exception()  # nobody may have waited for it
-                raise
-            first.set_result(done)
-            return done
-        found = await asyncio.shield(first)
-        if request.agent_id >= 0:
-            self._account.record(replace(found, request=request), None, hashed, found.attempts, None, 0.0)
-        return replace(found, request=request)
+        asked = self._asked_by(request, hashed)
+        if asked is not None:
+            found = replace(await asyncio.shield(asked), request=request, attempts=done.attempts + 1)
+            self._account.record(found, None, hashed, found.attempts, None, 0.0)
+            return found
+        key = request.turn, request.purpose, hashed
+        first = self._asked[key] = asyncio.get_running_loop().create_future()
+        try:
+            done = await self._ask_servers(request, prompt, hashed, done, limit)
+        except BaseException as error:
+            del self._asked[key]
+            first.set_exception(error)
+            first.exception()  # nobody may have waited for it
+            raise
+        first.set_result(done)
+        return done
 
     async def _ask_servers(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int

@@ -12,12 +12,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oasis import Scenario, Simulation, open_run, replay
+from oasis import Scenario, Simulation, open_run, replay, resume
 from oasis.actions import Action, ActionBatch
 from oasis.agents.llm import LLM
 from oasis.agents.prompting.choosing import LETTERS, _runs
+from oasis.errors import RunStoppedError
 from oasis.inference import Client, MockTransport, Prompt, Reply
+from oasis.inference.calls import SORT_KEYS
 from oasis.inference_config import LLMConfig
+from oasis.runs.verification import verify
 from oasis.testing.answers import answer_from_schema, odds_of_letters
 from oasis.testing.policy import first_agents, observations_of, policy_context, policy_world
 from oasis.testing.servers import StubServer
@@ -182,8 +185,28 @@ def test_a_run_is_the_same_in_other_batches_and_replays_without_a_question(platf
         second = Simulation(chosen, tmp_path / "again", batch_size=7).run_sync()
         asked = len(server.requests)
         assert first.state_hash == second.state_hash
+    for name in ("run", "again"):
+        found = verify(tmp_path / name)
+        assert not found.problems, found.problems
     again = replay(tmp_path / "run", by_answers=True)
     assert again == first.state_hash
     assert asked == len(server.requests)
     events = open_run(tmp_path / "run").events.filter(pl.col("policy").cast(pl.String) == "llm").collect()
     assert events["probability"].is_not_null().mean() > 0.9
+
+
+def test_a_run_that_was_killed_records_no_question_twice(tmp_path: Path) -> None:
+    """Several batches ask the letters without content; each finds the answer in the journal."""
+    with StubServer() as server:
+        chosen = scenario(server.url, policies=[{"kind": "llm", "parameters": CHOICE}], budget={"max_calls": 200})
+        free = chosen.with_overrides(["budget.max_calls=100000"])
+        whole = Simulation(free, tmp_path / "whole", batch_size=7).run_sync()
+        with pytest.raises(RunStoppedError):
+            Simulation(chosen, tmp_path / "run", batch_size=7).run_sync()
+        asked = len(server.requests)
+        run = resume(tmp_path / "run", ["budget.max_calls=100000"]).run_sync()
+        assert len(server.requests) > asked
+    assert run.state_hash == whole.state_hash
+    calls = open_run(tmp_path / "run").llm_calls.select(SORT_KEYS).collect()
+    assert calls.is_unique().all()
+    assert not verify(tmp_path / "run").problems

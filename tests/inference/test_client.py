@@ -400,6 +400,50 @@ async def test_a_distribution_that_was_recorded_is_not_asked_for_by_another_agen
     assert len(model.prompts) == 1
     assert both[0].value == both[1].value == pytest.approx((-0.5, -1.5))
     assert rows["reused"].to_pylist() == [None, True]
+    replayed = Client([], LLMConfig(model="m"), recorded=RecordedAnswers(rows))
+    await replayed.complete([letters(5), letters(3)])
+    assert replayed.take_records().equals(rows)
     again = Client([model], LLMConfig(model="m"), recorded=RecordedAnswers(rows.slice(0, 1)))
     assert [c.value for c in await again.complete([letters(3), letters(5)])] == [c.value for c in both]
     assert len(model.prompts) == 1
+
+
+@pytest.mark.parametrize("fault", ["timeout", "failed"])
+async def test_an_answer_for_several_is_found_again_however_often_it_was_tried(fault: str) -> None:
+    """Who was given another's answer asked once, and its row says so, though the first had to try again."""
+    same = (("system", "One letter."), ("user", "A yes, B no"))
+    questions = [
+        InferenceRequest(1, agent, 0, "decide", same, str, max_tokens=1, labels=("A", "B"), options=(1, 2))
+        for agent in (3, 5, 7)
+    ]
+    left = [TransportError("timeout", "late")] * (1 if fault == "timeout" else 9)
+
+    def answer(prompt: Prompt) -> Reply:
+        if left:
+            raise left.pop()
+        return Reply("A", logprobs=(("A", -0.5), ("B", -1.5)))
+
+    client = Client([MockTransport(answer)], LLMConfig(model="m", attempts=3))
+    first = await client.complete(questions)
+    rows = client.take_records()
+    replayed = Client([], LLMConfig(model="m", attempts=3), recorded=RecordedAnswers(rows))
+    again = await replayed.complete(questions)
+    assert [(c.status, c.value) for c in again] == [(c.status, c.value) for c in first]
+    assert {c.status for c in first} == {"ok" if fault == "timeout" else "failed"}
+    assert replayed.take_records().equals(rows)
+
+
+async def test_what_nobody_asks_is_recorded_once_also_when_found_again() -> None:
+    """Each batch of a step asks for the letters without content."""
+    same = (("system", "One letter."), ("user", "A N/A, B N/A"))
+    question = InferenceRequest(1, -1, 0, "calibrate", same, str, max_tokens=1, labels=("A", "B"), options=(0, 1))
+    model = MockTransport(lambda prompt: Reply("A", logprobs=(("A", -0.5), ("B", -1.5))))
+    client = Client([model], LLMConfig(model="m"))
+    await client.complete([question, question])
+    await client.complete([question])
+    rows = client.take_records()
+    assert len(rows) == len(model.prompts) == 1
+    again = Client([], LLMConfig(model="m"), recorded=RecordedAnswers(rows))
+    await again.complete([question, question])
+    await again.complete([question])
+    assert again.take_records().equals(rows)

@@ -19,7 +19,9 @@ Bool = npt.NDArray[np.bool_]
 
 _SOURCES = [source.label for source in Source]
 _STATUSES = ["ok", "failed", "invalid"]
-_PURPOSES = ["decide", "interview"]
+_PURPOSES = ["decide", "interview", "calibrate"]
+_NOBODYS = (2,)
+"""Purposes of questions that are asked in nobody's name, which agent -1 stands for."""
 
 
 def check_impressions(ev: Evidence, events: Events) -> Found:
@@ -75,6 +77,7 @@ def check_calls(ev: Evidence, events: Events) -> Found:
         )
         exists = (agent >= 0) & (agent < len(joined))
         exists[exists] = joined[agent[exists]] <= step[exists]
+        exists |= (agent == -1) & np.isin(purpose, _NOBODYS)
         for wrong, what in (
             (np.flatnonzero(~exists), "is of an agent that did not exist"),
             (idle, "decides for an agent without an event in that step"),
