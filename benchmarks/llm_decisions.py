@@ -3,8 +3,9 @@
     python benchmarks/llm_decisions.py [--agents 2000] [--steps 4] [--platform x|reddit|both] [--concurrency 256]
 
 A run of `oasis.Simulation` in this process, all agents active and decided by ``llm``, 10 posts in a feed, all recorded;
-`llm_stub.py` in another process. `bare` sends the same prompts over the same transport with nothing around it:
-`overhead` is the run's time per decision over that. The first step compiles kernels and is left out.
+`llm_stub.py` in another process. `bare` sends the same bodies, rendered before, over the same transport with nothing
+around it: `overhead` is the run's time per decision over that, `cpu_overhead` the same of processor time, which other
+work on the machine hardly changes. The first step compiles kernels and is left out.
 
 Prints JSON. The stub's processor seconds are shown apart; on two cores it has one to itself.
 """
@@ -40,18 +41,28 @@ class Keeping(HttpTransport):
         return await super().send(prompt, timeout_s)
 
 
-async def bare(prompts: list[Prompt], url: str, concurrency: int) -> float:
-    """Return seconds that the transport alone takes for prompts."""
-    transport = HttpTransport(url, "stub")
+class Rendered(HttpTransport):
+    """Sends bodies that were rendered before."""
+
+    bodies: dict[int, bytes] = {}
+
+    def _body(self, prompt: Prompt) -> bytes:
+        return Rendered.bodies[id(prompt)]
+
+
+async def bare(prompts: list[Prompt], url: str, concurrency: int) -> tuple[float, float]:
+    """Return seconds, and those of the processor, that the transport alone takes for prompts."""
+    transport = Rendered(url, "stub")
+    Rendered.bodies = {id(prompt): HttpTransport._body(transport, prompt) for prompt in prompts}
     queue = iter(prompts)
 
     async def work() -> None:
         for prompt in queue:
             await transport.send(prompt, 60.0)
 
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(concurrency)))
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     await transport.close()
     return seconds
 
@@ -110,9 +121,12 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
     if again:
-        found["bare_per_s"] = round(len(sent) / float(np.median(again)))
-        found["bare_microseconds"] = round(1e6 * float(np.median(again)) / len(sent), 1)
-        found["overhead"] = round(wall / decisions / (float(np.median(again)) / len(sent)) - 1, 3)
+        alone, alone_cpu = (float(seconds) / len(sent) for seconds in np.median(again, axis=0))
+        found["bare_per_s"] = round(1 / alone)
+        found["bare_microseconds"] = round(1e6 * alone, 1)
+        found["bare_cpu_microseconds"] = round(1e6 * alone_cpu, 1)
+        found["overhead"] = round(wall / decisions / alone - 1, 3)
+        found["cpu_overhead"] = round(sum(s["cpu"] for s in timed) / decisions / alone_cpu - 1, 3)
         lengths = [sum(len(content) for _, content in p.messages) for p in sent]
         found["characters_per_prompt"] = round(float(np.mean(lengths)))
     return found

@@ -86,8 +86,10 @@ class Action(IntEnum):
     @property
     def label(self) -> str:
         """The name used in files and on the command line."""
-        name = self.name.lower()
-        return {"outside_follow": "follow", "outside_mute": "mute"}.get(name, name)
+        return _LABELS[self]
+
+
+_LABELS = {action: action.name.lower().removeprefix("outside_") for action in Action}
 
 
 class TargetKind(IntEnum):

@@ -184,6 +184,8 @@ class Stage:
         following = users["following"][agents].tolist()
         limit, tokens = self._limits.profile, self._limits.memory_tokens
         out = []
+        names = list(told)
+        memories = [dict(zip(names, row, strict=True)) for row in zip(*told.values(), strict=True)]
         for i, agent in enumerate(agents.tolist()):
             bio, persona = texts["bio"][i], texts["persona"][i]
             about = self._render(
@@ -193,7 +195,7 @@ class Stage:
                 following=following[i],
                 bio=quote(bio, limit) if bio else None,
                 persona=quote(persona, limit) if persona else None,
-                memory=recollect(self._pages, {k: v[i] for k, v in told.items()}, hidden[i], seen[i], tokens),
+                memory=recollect(self._pages, memories[i], hidden[i], seen[i], tokens),
             )
             out.append((about, max(0, len(persona or bio or "") - limit)))
         return out

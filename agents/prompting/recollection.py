@@ -32,6 +32,7 @@ _DEEDS: Mapping[Action, str] = {
     Action.MUTE: "muted",
 }
 """One token each; other deeds are told by their names."""
+_TOLD: Mapping[int, str] = {int(action): _DEEDS.get(action, action.label) for action in Action}
 _WRITES_POST = (Action.CREATE_POST, Action.QUOTE_POST)
 
 Columns = Mapping[str, npt.NDArray[np.integer]]
@@ -101,15 +102,17 @@ def recollect(
     seen : sequence of int
         Posts to mention as seen, newest first; what was done comes before them when room is short.
     """
-    count = sum(step >= 0 for step in entry["step"])
+    steps = entry["step"]
+    count = sum(step >= 0 for step in steps)
     fits = tokens // (AROUND_MEMORY + int(_SHORTEST / CHARACTERS_PER_TOKEN))
     share = tokens / max(min(count, fits), 1) - AROUND_MEMORY
     limit = min(_MOST, max(_SHORTEST, int(share * CHARACTERS_PER_TOKEN)))
     done: list[str] = []
-    for i in reversed(range(len(entry["step"]))):
-        if entry["step"][i] < 0 or len(done) >= fits:
+    columns = [entry[name] for name in ("action", "target_kind", "target", "created", "outcome")]
+    for i in range(len(steps) - 1, max(len(steps) - 1 - fits, -1), -1):
+        if steps[i] < 0:
             break
-        done.append(_deed(pages, {name: values[i] for name, values in entry.items()}, hidden[i], limit))
+        done.append(_deed(pages, [column[i] for column in columns], hidden[i], limit))
     fits = min(fits, int(tokens // (AROUND_MEMORY + limit / CHARACTERS_PER_TOKEN)))
     saw = [
         f"saw {pages.name(post.root_author)} {quote(post.root_text, limit)}"
@@ -118,31 +121,30 @@ def recollect(
     return [*reversed(saw), *reversed(done)]
 
 
-def _deed(pages: Pages, entry: dict[str, int], hidden: bool, limit: int) -> str:
-    action, target, created = Action(entry["action"]), entry["target"], entry["created"]
+def _deed(pages: Pages, entry: Sequence[int], hidden: bool, limit: int) -> str:
+    action, kind, target, created, outcome = entry
     wrote = None
     if created >= 0 and action in _WRITES_POST:
         wrote = pages.post(created).text
-    elif created >= 0 and action is Action.CREATE_COMMENT:
+    elif created >= 0 and action == Action.CREATE_COMMENT:
         wrote = pages.comment(created).text
     tells_target = wrote is None and not hidden  # of two texts the agent's own is told
-    line = _DEEDS.get(action, action.label)
+    line = _TOLD[action]
     if target >= 0:
-        kind = TargetKind(entry["target_kind"])
-        if kind is TargetKind.POST:
+        if kind == TargetKind.POST:
             post = pages.post(target)
             line += f" {pages.name(post.root_author)}"
             line += f" {quote(post.root_text, limit)}" if tells_target else ""
-        elif kind is TargetKind.COMMENT:
+        elif kind == TargetKind.COMMENT:
             comment = pages.comment(target)
             line += f" {pages.name(comment.author)}"
             line += f" {quote(comment.text, limit)}" if tells_target else ""
-        elif kind is TargetKind.USER:
+        elif kind == TargetKind.USER:
             line += f" {pages.name(target)}"
         else:
-            line += f" {kind.label} {target}"
+            line += f" {TargetKind(kind).label} {target}"
     if wrote is not None:
         line += f" {quote(wrote, limit)}"
-    if entry["outcome"] != Outcome.ACCEPTED:
-        line += f" (refused: {Outcome(entry['outcome']).label})"
+    if outcome != Outcome.ACCEPTED:
+        line += f" (refused: {Outcome(outcome).label})"
     return line

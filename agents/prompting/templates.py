@@ -51,12 +51,18 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._found: dict[str, tuple[jinja2.Template, dict[str, Any]]] = {}
         if folder is not None:
             self._check(Path(folder), packaged)
 
     def render(self, template: str, **values: Any) -> str:
         """Return a template filled in, without white space at its ends."""
-        return self._environment.get_template(template).render(values).strip()
+        found = self._found.get(template)
+        if found is None:
+            made = self._environment.get_template(template)
+            found = self._found[template] = made, dict(made.globals)
+        made, names = found  # once, instead of for each prompt, as `jinja2.Template.render` does it
+        return "".join(made.root_render_func(made.new_context({**names, **values}, shared=True))).strip()
 
     def sources(self) -> dict[str, str]:
         """Return the text of every template by its name."""

@@ -23,6 +23,8 @@ from oasis.runs.effects import Effects, effects
 from oasis.runs.summary import action_counts
 from oasis.scenario import Scenario
 from oasis.simulation import RunSummary, Simulation
+from oasis.simulation.estimate import estimate
+from oasis.simulation.place import NewPlace
 from oasis.simulation.rerun import Outcome, Rerun
 
 __all__ = ["carry_out", "check_asked", "free_directory", "report", "run", "with_model"]
@@ -39,6 +41,7 @@ __all__ = ["carry_out", "check_asked", "free_directory", "report", "run", "with_
 @click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
 @click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
+@click.option("--estimate", "predict", is_flag=True, help="Estimate calls and tokens first; the report has both.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def run(
@@ -50,6 +53,7 @@ def run(
     endpoint: str | None,
     model: str | None,
     llm_share: float | None,
+    predict: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -63,6 +67,8 @@ def run(
     """
     if (scenario is None) == (recorded is None):
         raise click.UsageError("give either SCENARIO (a TOML file) or --from-manifest RUN")
+    if predict and recorded is not None:
+        raise click.UsageError("--estimate is of a SCENARIO, not of --from-manifest")
     changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
     rerun = None
     if recorded is not None:
@@ -76,7 +82,7 @@ def run(
     check_asked(loaded, model)
     out = out or Path("runs") / loaded.simulation.name
     begun = time.perf_counter()
-    simulation = rerun.simulation(out) if rerun else Simulation(loaded, out)
+    simulation = rerun.simulation(out) if rerun else Simulation(loaded, _place(loaded, out, predict))
     _announce(simulation, out, rerun)
     carry_out(simulation, RunProgress(loaded.simulation.steps, quiet), out, begun, as_json)
     outcome = rerun.outcome(out) if rerun else None
@@ -85,6 +91,14 @@ def run(
         click.echo(f"compared    {outcome.text}")
     if outcome and outcome.failed:
         raise ReplayError(outcome.text)
+
+
+def _place(scenario: Scenario, out: Path, predict: bool) -> NewPlace:
+    """Return a new run directory, which knows what the run will ask of language models where that is wanted."""
+    place = NewPlace(out)
+    if predict and (found := estimate(scenario)).asks:
+        place.predicted = found.ranges()
+    return place
 
 
 def check_asked(scenario: Scenario, model: str | None) -> None:
@@ -206,6 +220,10 @@ def report(
     if any(summary.tokens.values()):
         tokens = summary.tokens
         click.echo(f"tokens      {tokens['input']:,} in ({tokens['cached']:,} cached), {tokens['output']:,} out")
+    if predicted := open_run(out).manifest.predicted if (out / "manifest.json").exists() else None:
+        form = "{expected:,.0f} ({low:,.0f} to {high:,.0f})"
+        ranges = {name: form.format(**each) for name, each in predicted.items()}
+        click.echo(f"estimated   {ranges['tokens_in']} in, {ranges['tokens_out']} out, {ranges['calls']} calls")
     if summary.state_hash:
         click.echo(f"state hash  {summary.state_hash}")
     if (out / "report.html").exists():

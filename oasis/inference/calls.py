@@ -33,19 +33,27 @@ def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
 
 def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
     """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
-    form = f"{schema_text(request.schema)}{''.join(request.labels)}"
-    digest = _begin(form, model, mode, max_tokens, temperature).copy()
-    for role, content in request.messages:
-        data = content.encode("utf-8", "surrogatepass")
-        digest.update(b"%s %d " % (role.encode(), len(data)))
-        digest.update(data)
+    form = f"{schema_text(request.schema)}{''.join(request.labels)}" if request.labels else schema_text(request.schema)
+    digest = _begin(form, model, mode, max_tokens, temperature, *request.messages[0]).copy()
+    for message in request.messages[1:]:
+        _add(digest, *message)
     return int.from_bytes(digest.digest(), "little")
 
 
 @lru_cache(1024)
-def _begin(schema: str, model: str, mode: str, max_tokens: int, temperature: float) -> hashlib.blake2b:
+def _begin(
+    schema: str, model: str, mode: str, max_tokens: int, temperature: float, role: str, content: str
+) -> hashlib.blake2b:
+    """Return the digest of what many prompts begin with."""
     text = json.dumps([schema, model, mode, max_tokens, temperature])
-    return hashlib.blake2b(text.encode(), digest_size=8)
+    digest = hashlib.blake2b(text.encode(), digest_size=8)
+    _add(digest, role, content)
+    return digest
+
+
+def _add(digest: hashlib.blake2b, role: str, content: str) -> None:
+    data = content.encode("utf-8", "surrogatepass")
+    digest.update(b"%s %d %s" % (role.encode(), len(data), data))
 
 
 def call_table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -192,8 +192,9 @@ class Client:
             attempt = done.attempts + 1
             endpoint = await self._pool.acquire(avoid=last)
             await self._pass_meter(endpoint)
-            seeded = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)
-            done, error = await self._attempt(request, seeded, hashed, attempt, endpoint)
+            if getattr(endpoint.transport, "takes_seed", False):
+                prompt = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)
+            done, error = await self._attempt(request, prompt, hashed, attempt, endpoint)
             if done.status == "ok" or (done.error or "").startswith(FINAL_ERROR):
                 return done
             last = endpoint
@@ -279,6 +280,8 @@ def _settled(done: Completion) -> asyncio.Future[Completion]:
 
 def _clean(reply: Reply) -> Reply:
     """Return a reply without lone surrogates, which fit into no file."""
+    if reply.text.isascii():
+        return reply
     return replace(reply, text=reply.text.encode("utf-8", "replace").decode("utf-8"))
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import aiohttp
+import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
 from oasis.inference.description import VERSION_PATHS, brief, read_description
@@ -127,18 +128,11 @@ class HttpTransport:
 
     def _body(self, prompt: Prompt) -> bytes:
         """Return the request's JSON; what many requests share is encoded once."""
-        messages = ",".join([_shared_message(*prompt.messages[0]), *(_message(*m) for m in prompt.messages[1:])])
-        form = ""
-        if prompt.schema is not None and self._mode == "json_schema":
-            form = ',"response_format":{"type":"json_schema","json_schema":{"name":"answer"'
-            form += f',"schema":{schema_text(prompt.schema)}'
-            form += ',"strict":true}}'
-        elif prompt.schema is not None and self._mode == "json_object":
-            form = ',"response_format":{"type":"json_object"}'
-        if prompt.labels:
-            form = f',"logprobs":true,"top_logprobs":{TOP_LOGPROBS}'
-        asked = f'"max_tokens":{prompt.max_tokens},"temperature":{json.dumps(prompt.temperature)}'
-        return f'{{"model":{json.dumps(self._model)},"messages":[{messages}],{asked}{form}}}'.encode()
+        messages = b",".join([_shared_message(*prompt.messages[0]), *(_message(*m) for m in prompt.messages[1:])])
+        schema = schema_text(prompt.schema) if prompt.schema is not None and self._mode != "text" else None
+        form = _form(self._model, schema, self._mode == "json_schema", bool(prompt.labels))
+        asked = f',"max_tokens":{prompt.max_tokens},"temperature":{prompt.temperature}'.encode()
+        return b'{"messages":[%s]%s%s}' % (messages, asked, form)
 
     async def _request(
         self, method: str, url: str, timeout_s: float, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -164,7 +158,7 @@ class HttpTransport:
         if status != 200:
             raise TransportError(_kind(status), f"HTTP {status}: {_complaint(answer)}", _seconds(retry_after))
         try:
-            return json.loads(answer.decode("utf-8"))
+            return _decoded(answer)
         except (ValueError, RecursionError) as error:
             raise TransportError(
                 "malformed", f"the response is not JSON ({str(error)[:100]}): {answer[:80]!r}"
@@ -199,12 +193,37 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _message(role: str, content: str) -> str:
-    return f'{{"role":{json.dumps(role)},"content":{json.dumps(content)}}}'
+def _message(role: str, content: str) -> bytes:
+    message = {"role": role, "content": content}
+    try:
+        return orjson.dumps(message)
+    except TypeError:  # half of a surrogate pair, which only JSON's escapes can hold
+        return json.dumps(message).encode()
 
 
 _shared_message = lru_cache(64)(_message)
 """For first messages, which all agents of a policy have in common."""
+
+
+@lru_cache(1024)
+def _form(model: str, schema: str | None, strictly: bool, labels: bool) -> bytes:
+    """Return the end of a request: what is asked of whom, in which form."""
+    form = f',"model":{json.dumps(model)}'
+    if labels:
+        form += f',"logprobs":true,"top_logprobs":{TOP_LOGPROBS}'
+    elif schema is not None and strictly:
+        form += f',"response_format":{{"type":"json_schema","json_schema":{{"name":"answer","schema":{schema}'
+        form += ',"strict":true}}'
+    elif schema is not None:
+        form += ',"response_format":{"type":"json_object"}'
+    return form.encode()
+
+
+def _decoded(answer: bytes) -> Any:
+    try:
+        return orjson.loads(answer)
+    except ValueError:
+        return json.loads(answer.decode("utf-8"))  # knows NaN and Infinity, which some servers give as odds
 
 
 def _kind(status: int) -> ErrorKind:

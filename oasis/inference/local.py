@@ -114,6 +114,7 @@ class LocalTransport:
     """
 
     most_in_flight: int | None = 1
+    takes_seed = True
 
     def __init__(self, model_path: str | None = None, context_tokens: int = 4096) -> None:
         weights = find_weights(model_path)

@@ -35,6 +35,7 @@ class MockTransport:
     """
 
     most_in_flight: int | None = None
+    takes_seed = True
 
     def __init__(self, handler: Handler, name: str = "mock") -> None:
         self._handler, self.name = handler, name

@@ -39,7 +39,8 @@ class Prompt:
     Attributes
     ----------
     seed : int
-        Differs by attempt. Only transports whose engine is known to survive it pass it on.
+        Differs by attempt; 0 for transports that do not say ``takes_seed = True``, as those do whose engine is known
+        to survive it.
     labels : tuple of str
         If not empty, one token is asked for, with the log-probabilities of the `TOP_LOGPROBS` likeliest.
     """

@@ -129,6 +129,9 @@ class Manifest(BaseModel):
         Path to SHA-256 of every file that the run was made from.
     servers : list of dict
         What the servers of language models said of themselves.
+    predicted : dict or None
+        ``calls``, ``tokens_in``, ``tokens_cached``, ``tokens_out`` to ``low``, ``expected`` and ``high``, as estimated
+        before the run; None where that was not asked for.
     run_id : str or None
         Random; by it branches know their parent, wherever it lies.
     parent : Parent or None
@@ -167,6 +170,7 @@ class Manifest(BaseModel):
     prompt_templates: str | None = None
     inputs: dict[str, str] = {}
     servers: list[dict[str, Any]] = []
+    predicted: dict[str, dict[str, float]] | None = None
     run_id: str | None = None
     parent: Parent | None = None
     past: list[Past] = []

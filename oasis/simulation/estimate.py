@@ -93,6 +93,10 @@ class Estimate:
         most = self.tokens_in.high + self.tokens_out.high
         return Range(*(tokens / tokens_per_s / 3600.0 for tokens in (low, expected, most)))
 
+    def ranges(self) -> dict[str, dict[str, float]]:
+        """Return what a manifest says was predicted."""
+        return {name: asdict(getattr(self, name)) for name in ("calls", "tokens_in", "tokens_cached", "tokens_out")}
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
         return asdict(self)

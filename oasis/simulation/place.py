@@ -45,6 +45,11 @@ class Place(Protocol):
 class NewPlace:
     """A directory that does not exist yet.
 
+    Attributes
+    ----------
+    predicted : mapping or None
+        What the run will ask of language models, for its manifest: see `oasis.simulation.estimate.Estimate.ranges`.
+
     Raises
     ------
     RunDirectoryError
@@ -55,6 +60,7 @@ class NewPlace:
         check_absent(path, RunDirectoryError)
         self.path = path
         self.checkpoint: Path | None = None
+        self.predicted: dict[str, dict[str, float]] | None = None
 
     def make(self, parts: Parts) -> RunDirectory:
         """Make the directory."""
@@ -63,6 +69,7 @@ class NewPlace:
             parts.scenario.with_absolute_paths().to_dict(),
             refused_rows=parts.refused_rows,
             world=world_tables(parts.world, parts.policy_names),
+            predicted=self.predicted,
             **provenance(parts),
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from oasis import Scenario, Simulation
+from oasis import Scenario, Simulation, open_run
 from oasis.cli import main
 from oasis.cli.run import with_model
 from oasis.inference import Client, MockTransport, Prompt, Reply
@@ -213,6 +213,24 @@ def test_the_command_knows_gpus_and_budgets(tmp_path: Path) -> None:
     computed = found["tokens_in"]["expected"] - found["tokens_cached"]["expected"] + found["tokens_out"]["expected"]
     assert found["gpu_hours"]["expected"] == pytest.approx(computed / 1000 / 3600)
     assert "budget.max_calls (3) will stop" in _estimate(_file(tmp_path), "--set", "budget.max_calls=3")
+
+
+def test_what_was_estimated_stands_beside_what_came(tmp_path: Path) -> None:
+    path, out = _file(tmp_path), tmp_path / "run"
+    with StubServer() as server:
+        asked = ["run", path, "--out", str(out), "--llm", server.url, "--model", "stub", "--quiet"]
+        result = CliRunner().invoke(main, [*asked, "--estimate"])
+        assert result.exit_code == 0, result.output
+        manifest = open_run(out).manifest
+        assert manifest.predicted is not None
+        assert manifest.predicted["calls"]["expected"] == len(server.requests) > 0
+        assert f"estimated   {manifest.predicted['tokens_in']['expected']:,.0f} (" in result.output
+        assert "estimated before it" in (out / "report.html").read_text("utf-8")
+        again = CliRunner().invoke(main, [*asked, "--estimate"])
+        assert again.exit_code == 2, again.output  # the directory is there already
+        asked[3] = str(tmp_path / "plain")
+        assert "estimated  " not in CliRunner().invoke(main, asked).output
+    assert open_run(tmp_path / "plain").manifest.predicted is None
 
 
 def test_a_run_that_asks_no_model_costs_nothing(tmp_path: Path) -> None:
