@@ -35,6 +35,7 @@ class CallCounts:
 
     def __init__(self, budget: BudgetConfig) -> None:
         self._budget = budget
+        self._limited = any(limit is not None for limit in (budget.max_calls, budget.max_tokens, budget.max_cost))
         self.calls = 0
         self.tokens = dict.fromkeys(TOKENS, 0)
         self._owed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
@@ -49,8 +50,9 @@ class CallCounts:
 
     def count(self, row: Mapping[str, Any]) -> None:
         """Count an attempt of a step that is not done yet, until `add` counts the step."""
-        if not row["reused"] and self._owed.pop(_key(row), None) is None:
-            self._sum(row)
+        if row["reused"] or (self._owed and self._owed.pop(_key(row), None) is not None):
+            return
+        self._sum(row)
 
     def _sum(self, row: Mapping[str, Any]) -> None:
         self._calls_now += 1
@@ -83,6 +85,8 @@ class CallCounts:
     def excess(self, in_flight: int = 0) -> str | None:
         """Return which limit is used up; None while there is some left."""
         budget = self._budget
+        if not self._limited:
+            return None
         calls = self.calls + self._calls_now + in_flight
         tokens = {name: self.tokens[name] + self._tokens_now[name] for name in TOKENS}
         used: str | None = None
