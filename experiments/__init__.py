@@ -1,1 +1,1 @@
-"""TODO"""
+"""Phenomena: what is measured in runs, and how arms are compared over replicates."""
