@@ -22,17 +22,24 @@ from oasis.errors import InputError, RunDirectoryError
 from oasis.runs.reading import Run
 
 __all__ = [
+    "REAL_CURVE",
     "cascade_curve",
     "cascade_table",
     "cascades",
     "compare_with_real",
     "curve_of",
+    "depths",
+    "read_real_curve",
+    "repost_tree",
     "structural_virality",
     "tree_columns",
 ]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+
+REAL_CURVE = ("minute", "scale", "depth", "max_breadth")
+"""Columns of a real cascade's growth."""
 
 
 def cascades(run: Run) -> pl.DataFrame:
@@ -53,11 +60,11 @@ def tree_columns(run: Run) -> pl.DataFrame:
 
 def cascade_table(posts: pl.DataFrame) -> pl.DataFrame:
     """Return `cascades` of a table of posts (columns of ``posts.parquet``, row number = ``post_id``)."""
-    kind, root, parent = _tree(posts)
+    kind, root, parent = repost_tree(posts)
     roots = np.flatnonzero(kind == 0)
     row_of = np.full(len(kind), -1, np.int64)
     row_of[roots] = np.arange(len(roots))
-    depth = _depths(parent)
+    depth = depths(parent)
     inside = np.flatnonzero((kind < 2) & (row_of[root] >= 0))
     of = row_of[root[inside]]
 
@@ -147,7 +154,7 @@ def cascade_curve(run: Run, root: int) -> pl.DataFrame:
 
 def curve_of(posts: pl.DataFrame, root: int, steps_done: int, step_minutes: float) -> pl.DataFrame:
     """Return `cascade_curve` of a table of posts."""
-    kind, roots, parent = _tree(posts)
+    kind, roots, parent = repost_tree(posts)
     if not 0 <= root < len(kind):
         raise InputError(f"no post {root} in this run; there are posts 0 to {len(kind) - 1}")
     if kind[root] != 0:
@@ -155,7 +162,7 @@ def curve_of(posts: pl.DataFrame, root: int, steps_done: int, step_minutes: floa
     step = posts["step"].to_numpy().astype(np.int64)
     first, last = int(step[root]), max(steps_done, int(step[root]))
     mine = np.flatnonzero((roots == root) & (kind < 2))
-    depth = _depths(parent)[mine]
+    depth = depths(parent)[mine]
     at = np.zeros((last - first + 1, int(depth.max()) + 1), np.int64)
     np.add.at(at, (step[mine] - first, depth), 1)
     counts = at.cumsum(axis=0)
@@ -195,32 +202,42 @@ def compare_with_real(curve: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     InputError
         If the file is missing or is no such curve.
     """
-    path = Path(path)
-    wanted = ["minute", "scale", "depth", "max_breadth"]
+    real = read_real_curve(path)
+    real = real.select(pl.col("minute").cast(pl.Float64), *(pl.col(n).alias(f"real_{n}") for n in REAL_CURVE[1:]))
+    end = real["minute"].max()
+    return curve.join_asof(real, on="minute", strategy="backward").with_columns(
+        pl.when(pl.col("minute") <= end).then(pl.col(f"real_{name}")).alias(f"real_{name}") for name in REAL_CURVE[1:]
+    )
+
+
+def read_real_curve(path: str | Path) -> pl.DataFrame:
+    """Read the growth of a real cascade: a CSV with the columns of `REAL_CURVE`, minutes ascending.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is no such curve.
+    """
     try:
         real = pl.read_csv(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: no CSV file: {error}") from None
-    missing = [name for name in wanted if name not in real.columns]
+    missing = [name for name in REAL_CURVE if name not in real.columns]
     if missing:
         raise InputError(
-            f"{path}: no column {missing[0]!r}; a real curve has {', '.join(wanted)}, got {', '.join(real.columns)}"
+            f"{path}: no column {missing[0]!r}; a real curve has {', '.join(REAL_CURVE)}, got {', '.join(real.columns)}"
         )
-    for name in wanted:
+    for name in REAL_CURVE:
         if not real[name].dtype.is_numeric() or real[name].null_count():
             raise InputError(f"{path}: column {name!r} must hold numbers only")
     if not real["minute"].is_sorted() or not real.height:
         raise InputError(f"{path}: column 'minute' must be ascending and not empty")
-    real = real.select(pl.col("minute").cast(pl.Float64), *(pl.col(name).alias(f"real_{name}") for name in wanted[1:]))
-    end = real["minute"].max()
-    return curve.join_asof(real, on="minute", strategy="backward").with_columns(
-        pl.when(pl.col("minute") <= end).then(pl.col(f"real_{name}")).alias(f"real_{name}") for name in wanted[1:]
-    )
+    return real.select(REAL_CURVE)
 
 
-def _tree(posts: pl.DataFrame) -> tuple[npt.NDArray[np.int8], I64, I64]:
+def repost_tree(posts: pl.DataFrame) -> tuple[npt.NDArray[np.int8], I64, I64]:
     """Return kind (0 original, 1 repost, 2 quote), root, and parent in the tree of reposts (-1 for none)."""
     if not (posts["post_id"].to_numpy() == np.arange(posts.height)).all():
         raise RunDirectoryError("the posts of this run are damaged: post_id does not count up from 0")
@@ -233,7 +250,7 @@ def _tree(posts: pl.DataFrame) -> tuple[npt.NDArray[np.int8], I64, I64]:
     return kind, posts["root_id"].to_numpy().astype(np.int64), parent
 
 
-def _depths(parent: I64) -> I64:
+def depths(parent: I64) -> I64:
     """Return how many posts are above each post, shape (m,)."""
     depth = np.zeros(len(parent), np.int64)
     rows, above = np.arange(len(parent)), parent
