@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import tomllib
@@ -40,6 +41,7 @@ __all__ = [
     "RecsysConfig",
     "Scenario",
     "SimulationConfig",
+    "parse_override",
 ]
 
 
@@ -336,6 +338,18 @@ class Scenario(Parameters):
             _override(values, override)
         return type(self).from_dict(values)
 
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Return a scenario with ``table.key`` set to a value, for each item; a list or table is taken whole.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        changed = self.to_dict()
+        for key, value in values.items():
+            _put(changed, key, copy.deepcopy(value), f"set {key!r}")
+        return type(self).from_dict(changed)
+
     def with_absolute_paths(self) -> Self:
         """Return this scenario with its files named from the root, so that it means the same in any folder."""
         values = self.to_dict()
@@ -391,30 +405,46 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
+    key, value = parse_override(override)
+    _put(values, key, value, f"--set {override}")
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Return key and value of ``table.key=value``, as of ``--set``.
+
+    Raises
+    ------
+    ScenarioError
+    """
     key, equals, text = override.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise ScenarioError(f"--set {override}: must be KEY=VALUE, e.g. --set simulation.steps=20")
+    where = f"--set {override}"
+    if not equals or not all(part.strip() for part in key.split(".")):
+        raise ScenarioError(f"{where}: must be KEY=VALUE, e.g. --set simulation.steps=20")
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
     if len(parsed) != 1:
-        raise ScenarioError(f"--set {override}: must be one KEY=VALUE; give --set once for each key")
+        raise ScenarioError(f"{where}: must be one KEY=VALUE; give --set once for each key")
+    return key.strip(), parsed["value"]
+
+
+def _put(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    parts = [part.strip() for part in key.split(".")]
     place: Any = values
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         at: Any = part
         if isinstance(place, list):
             if not part.isdigit() or int(part) >= len(place):
-                raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} has entries 0 to {len(place) - 1}")
+                raise ScenarioError(f"{where}: {'.'.join(parts[:i])} has entries 0 to {len(place) - 1}")
             at = int(part)
         elif i == 1 and parts[0] in _LISTS and not place:
-            raise ScenarioError(f"--set {override}: the scenario lists no {parts[0]}; write them into its file")
+            raise ScenarioError(f"{where}: the scenario lists no {parts[0]}; write them into its file")
         elif not isinstance(place, dict):
-            raise ScenarioError(f"--set {override}: {'.'.join(parts[:i])} is a value, not a table")
+            raise ScenarioError(f"{where}: {'.'.join(parts[:i])} is a value, not a table")
         if last:
-            place[at] = parsed["value"]
+            place[at] = value
         else:
             place = place[at] if isinstance(place, list) else place.setdefault(at, {})
 

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from oasis.budget_config import BudgetConfig
-from oasis.cli.run import check_asked, with_model
+from oasis.cli.run import check_asked
 from oasis.scenario import Scenario
+from oasis.scenario_model import with_model
 from oasis.simulation.estimate import FEWER_TOKENS, Estimate, Range, estimate
 
 __all__ = ["estimate_run"]

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "oasis.cli.compare:compare_runs",
     "doctor": "oasis.cli.doctor:doctor",
     "estimate": "oasis.cli.estimate:estimate_run",
+    "experiment": "oasis.cli.experiment:experiment",
     "export": "oasis.cli.export:export",
     "inspect": "oasis.cli.inspect:inspect",
     "interview": "oasis.cli.interview:interview",

@@ -22,12 +22,13 @@ from oasis.runs import open_run
 from oasis.runs.effects import Effects, effects
 from oasis.runs.summary import action_counts
 from oasis.scenario import Scenario
+from oasis.scenario_model import with_model
 from oasis.simulation import RunSummary, Simulation
 from oasis.simulation.estimate import estimate
 from oasis.simulation.place import NewPlace
 from oasis.simulation.rerun import Outcome, Rerun
 
-__all__ = ["carry_out", "check_asked", "free_directory", "report", "run", "with_model"]
+__all__ = ["carry_out", "check_asked", "free_directory", "report", "run"]
 
 
 @click.command()
@@ -122,29 +123,6 @@ def _compared(outcome: Outcome | None) -> dict[str, Any]:
     if outcome is None:
         return {}
     return {"same": outcome.same, "first_different_step": outcome.first_different_step, "compared": outcome.text}
-
-
-def with_model(scenario: Scenario, endpoint: str | None, model: str | None, share: float | None) -> Scenario:
-    """Return the scenario with a language model from outside.
-
-    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``.
-    """
-    values = scenario.to_dict()
-    if endpoint is not None:
-        values["llm"] |= {"endpoints": [endpoint], "backend": "server"}
-    if model is not None:
-        values["llm"]["model"] = model
-    if (endpoint or share is not None) and not any(p.kind == "llm" for p in scenario.policies):
-        entries: list[dict[str, Any]] = values["policies"]
-        if share is not None:
-            entries.insert(0, {"kind": "llm", "share": share})
-        else:
-            for entry in entries:
-                if entry["kind"] == "choice":
-                    entry.update(kind="llm", parameters={})
-    elif share is not None:
-        raise ScenarioError("--llm-share: the scenario says itself which agents are llm; change its [[policies]]")
-    return Scenario.from_dict(values)
 
 
 def carry_out(simulation: Simulation, progress: RunProgress, out: Path, begun: float, as_json: bool) -> None:

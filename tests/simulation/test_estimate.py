@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 from oasis import Scenario, Simulation, open_run
 from oasis.cli import main
-from oasis.cli.run import with_model
 from oasis.inference import Client, MockTransport, Prompt, Reply
 from oasis.inference.likely import BUSY, QUIET, TYPICAL, LikelyClient, likely_answer
 from oasis.inference.tokens import encode, encode_prompts
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceRequest
+from oasis.scenario_model import with_model
 from oasis.simulation import rehearsal
 from oasis.simulation.estimate import Estimate, estimate
 from oasis.testing.answers import answer_from_schema

@@ -1,0 +1,191 @@
+"""What an experiment is, declared before it runs: arms, replicates, outcomes, families and margins, in one TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from oasis.errors import ScenarioError, nearest
+from oasis.interfaces import Parameters
+from oasis.plugins import available, explain
+from oasis.scenario import Scenario
+
+__all__ = ["Arm", "Design", "ExperimentConfig", "Outcome", "QuickConfig"]
+
+Values = dict[str, Any]
+
+
+class ExperimentConfig(Parameters):
+    """``[experiment]``.
+
+    Attributes
+    ----------
+    kind : str
+        What measures its runs: an entry point of ``oasis.experiments``.
+    baseline : str
+        The arm that all others are compared with.
+    replicates : int
+        Seeds of each arm; replicate r has the same seed in all arms, so they share every draw that they can.
+    level : float
+        Confidence level of intervals.
+    method : {"t", "bootstrap-t"}
+        How intervals of paired differences are made.
+    population : {"per-replicate", "shared"}
+        A generated one is made anew from each replicate's seed, or once, from the experiment's.
+    keep_runs : bool
+        Whether run directories stay when they have been measured; else their manifests and metrics do.
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    kind: str
+    title: str
+    question: str
+    baseline: str
+    replicates: int = Field(default=10, ge=1, le=10_000)
+    seed: int = Field(default=0, ge=0, lt=2**62)
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    method: Literal["t", "bootstrap-t"] = "t"
+    population: Literal["per-replicate", "shared"] = "per-replicate"
+    keep_runs: bool = True
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in (kinds := available("experiments")):
+            raise ValueError(f"no kind of experiment {value!r}{nearest(value, kinds)}; there are {', '.join(kinds)}")
+        return value
+
+
+class QuickConfig(Parameters):
+    """``[quick]``: what ``--quick`` changes."""
+
+    replicates: int = Field(default=5, ge=1)
+    set: Values = {}
+
+
+class Arm(Parameters):
+    """``[[arms]]``: the scenario with some keys changed.
+
+    Attributes
+    ----------
+    role : {"arm", "baseline", "twin"}
+        A baseline is what a result must beat; it is shown beside the arms. A twin is another arm with one thing
+        changed, which outcomes of that arm are measured with; it is compared with nothing else.
+    set : dict
+        Keys of the scenario, as with ``--set``, to values.
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+    title: str = ""
+    role: Literal["arm", "baseline", "twin"] = "arm"
+    set: Values = {}
+
+
+class Outcome(Parameters):
+    """``[[outcomes]]``: a number that each run gives.
+
+    Attributes
+    ----------
+    family : str or None
+        Comparisons of outcomes of one family have their q together; without one the outcome is described, not tested.
+    margin : float or None
+        Arms that differ by less are the same for practical purposes: tested for equivalence.
+    null : float or None
+        A value that each arm is compared with by itself, where the outcome is an effect already.
+    """
+
+    name: str = Field(min_length=1)
+    label: str
+    unit: str = ""
+    family: str | None = None
+    margin: float | None = Field(default=None, gt=0)
+    null: float | None = None
+
+
+class Design(Parameters):
+    """An experiment as declared.
+
+    Attributes
+    ----------
+    scenario : dict
+        Tables of a scenario, that of all arms.
+    parameters : dict
+        Of the kind.
+    sweep : dict
+        Key of the scenario to values: each combination is an experiment of its own within this one.
+    """
+
+    experiment: ExperimentConfig
+    quick: QuickConfig = QuickConfig()
+    parameters: Values = {}
+    scenario: Values
+    arms: list[Arm] = Field(min_length=1)
+    sweep: dict[str, list[Any]] = {}
+    outcomes: list[Outcome] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, names in (("arms", [a.name for a in self.arms]), ("outcomes", [o.name for o in self.outcomes])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: {twice[0]!r} is there twice")
+        arms = [arm.name for arm in self.arms]
+        if (base := self.experiment.baseline) not in arms:
+            raise ValueError(f"experiment.baseline: no arm {base!r}{nearest(base, arms)}; there are {', '.join(arms)}")
+        if empty := sorted(key for key, values in self.sweep.items() if not values):
+            raise ValueError(f"sweep.{empty[0]}: has no values")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a TOML file.
+
+        Raises
+        ------
+        ScenarioError
+            Naming file, line or key, and what is allowed.
+        """
+        try:
+            return cls.from_dict(tomllib.loads(path.read_text("utf-8")), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ScenarioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "experiment") -> Self:
+        """Build from nested dictionaries, and check that every arm is a scenario.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        try:
+            design = cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ScenarioError(explain(error, _allowed, f"{where}: ")) from None
+        for arm in design.arms:
+            try:
+                design.arm_scenario(arm)
+            except ScenarioError as error:
+                raise ScenarioError(f"{where}: arm {arm.name!r}: {error}") from None
+        return design
+
+    def arm_scenario(self, arm: Arm, changes: Mapping[str, Any] | None = None) -> Scenario:
+        """Return the scenario of an arm, `changes` of all arms applied first."""
+        base = {**self.scenario, "simulation": {"name": arm.name, **self.scenario.get("simulation", {})}}
+        return Scenario.from_dict(base).with_values({**(changes or {}), **arm.set})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types; ``Design.from_dict`` of them is this design."""
+        return self.model_dump(mode="json")
+
+
+def _allowed(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    models: dict[str, type[Parameters]] = {"experiment": ExperimentConfig, "quick": QuickConfig}
+    models |= {"arms": Arm, "outcomes": Outcome}
+    model = models.get(str(location[0])) if len(location) > 1 else None
+    return tuple((model or Design).model_fields)

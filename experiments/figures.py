@@ -1,0 +1,121 @@
+"""Figures of experiments: replicates as points, arms side by side, curves with the range of replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from oasis.experiments.results import Results
+from oasis.experiments.statistics import spread
+from oasis.runs.figures import COLOURS, GREY, INK, STYLE
+
+__all__ = ["by_arm", "curves", "draw_curves", "forest", "styled"]
+
+_COLUMNS = 3
+F = TypeVar("F", bound=Callable[..., Figure])
+
+
+def styled(draw: F) -> F:
+    """Draw in the style of all figures."""
+
+    def within(*given: object, **named: object) -> Figure:
+        with rc_context(STYLE):
+            return draw(*given, **named)
+
+    within.__doc__ = draw.__doc__
+    return within  # type: ignore[return-value]
+
+
+@styled
+def by_arm(results: Results) -> Figure:
+    """Return one panel per declared outcome: a point per replicate, the mean with its interval per arm."""
+    declared = [o for o in results.design.outcomes if results.outcome(o.name)["value"].is_not_null().any()]
+    points = results.values["point"].unique(maintain_order=True).to_list()
+    labels = [(point, arm) for point in points for arm in results.arms]
+    names = [arm if point is None else f"{arm}, {point}" for point, arm in labels]
+    rows = -(-len(declared) // _COLUMNS)
+    height = rows * (1.0 + 0.3 * len(names))
+    figure = Figure(figsize=(11, height), dpi=110, layout="constrained")
+    grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
+    for axes in grid.flat[len(declared) :]:
+        axes.set_visible(False)
+    levels = results.levels
+    for axes, outcome in zip(grid.flat, declared, strict=False):
+        axes.set_title(outcome.name.replace("_", " "))
+        axes.set_xlabel(outcome.unit)
+        values = results.outcome(outcome.name)
+        for row, (point, arm) in enumerate(labels):
+            here = pl.col("point").eq_missing(point) & (pl.col("arm") == arm)
+            known = values.filter(here)["value"].drop_nulls().to_numpy()
+            colour = COLOURS[results.arms.index(arm) % len(COLOURS)]
+            axes.plot(known, np.full(len(known), row), "o", ms=3.5, alpha=0.35, color=colour, mec="none")
+            level = levels.filter(here & (pl.col("outcome") == outcome.name)).rows(named=True)
+            if level and level[0]["mean"] is not None:
+                mean, low, high = (level[0][key] for key in ("mean", "low", "high"))
+                if low is not None:
+                    axes.plot([low, high], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+                axes.plot([mean], [row], "|", ms=11, mew=2.2, color=INK)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+@styled
+def forest(results: Results) -> Figure:
+    """Return one panel per compared outcome: each arm's difference from the baseline with its interval."""
+    known = results.effects.drop_nulls("estimate")
+    outcomes = known["outcome"].unique(maintain_order=True).to_list()
+    names = known.select("arm", "baseline", "point").unique(maintain_order=True).rows()
+    rows = -(-len(outcomes) // _COLUMNS)
+    figure = Figure(figsize=(11, rows * (1.0 + 0.3 * len(names))), dpi=110, layout="constrained")
+    grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
+    for axes in grid.flat[len(outcomes) :]:
+        axes.set_visible(False)
+    sure = 1 - results.design.experiment.level
+    for axes, outcome in zip(grid.flat, outcomes, strict=False):
+        axes.set_title(outcome.replace("_", " "))
+        axes.axvline(0, color=INK, lw=0.8)
+        for effect in known.filter(pl.col("outcome") == outcome).iter_rows(named=True):
+            row = names.index((effect["arm"], effect["baseline"], effect["point"]))
+            colour = COLOURS[0] if effect["q"] is not None and effect["q"] <= sure else GREY
+            axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+            axes.plot([effect["estimate"]], [row], "o", ms=5, color=colour)
+        labels = [f"{arm} – {base}" + ("" if point is None else f", {point}") for arm, base, point in names]
+        axes.set_yticks(range(len(names)), labels)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+@styled
+def curves(frame: pl.DataFrame, x: str, y: str, x_label: str, y_label: str) -> Figure:
+    """Return curves by arm: the mean over replicates and their 2.5 to 97.5% range.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        ``arm``, ``replicate``, `x`, `y`; all replicates of an arm at the same `x`.
+    """
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    draw_curves(axes, frame, x, y)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.legend()
+    return figure
+
+
+def draw_curves(axes: Axes, frame: pl.DataFrame, x: str, y: str) -> None:
+    """Draw mean and range by arm."""
+    for number, ((arm,), part) in enumerate(frame.group_by("arm", maintain_order=True)):
+        wide = part.pivot("replicate", index=x, values=y, aggregate_function="first").sort(x)
+        at = wide[x].to_numpy()
+        found = spread(wide.drop(x).to_numpy().T)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.fill_between(at, found.low, found.high, color=colour, alpha=0.15, lw=0)
+        axes.plot(at, found.mean, color=colour, lw=1.8, label=str(arm))

@@ -1,0 +1,190 @@
+"""An experiment's folder: what was asked for, and which of its runs are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from oasis.errors import OasisError, RunDirectoryError, ScenarioError, nearest
+from oasis.experiments.cells import cells_of
+from oasis.experiments.design import Design
+from oasis.experiments.interfaces import Cell, Kind, Setting
+from oasis.interfaces import Parameters
+from oasis.plugins import load
+from oasis.runs import open_run
+from oasis.runs.manifest import write_atomically
+from oasis.runs.provenance import code_hash, code_revision, versions
+from oasis.scenario import Scenario
+from oasis.scenario_model import with_model
+
+__all__ = ["FILE", "OUTCOMES", "CellState", "ExperimentFolder", "Request"]
+
+FILE, OUTCOMES, RUN, ERROR = "experiment.json", "outcomes.json", "run", "error.txt"
+POPULATION = "population"
+State = Literal["waiting", "begun", "failed", "done"]
+
+
+class Request(Parameters):
+    """What an experiment was started with, beside its design.
+
+    Attributes
+    ----------
+    changes : dict
+        Keys of the scenario to values, for all arms: of ``--quick`` and ``--set``.
+    """
+
+    replicates: int = Field(ge=1)
+    quick: bool = False
+    changes: dict[str, Any] = {}
+    data: str | None = None
+    endpoint: str | None = None
+    model: str | None = None
+    llm_share: float | None = None
+
+
+@dataclass(frozen=True)
+class CellState:
+    """How far a run is."""
+
+    cell: Cell
+    state: State
+    steps_done: int
+    steps: int
+    error: str | None = None
+
+
+class ExperimentFolder:
+    """A folder with ``experiment.json``; runs are in ``cells/``.
+
+    Attributes
+    ----------
+    path : Path
+    design : Design
+    request : Request
+    """
+
+    def __init__(self, path: Path, design: Design, request: Request, made_by: Mapping[str, Any]) -> None:
+        self.path, self.design, self.request, self.made_by = path, design, request, dict(made_by)
+        self.kind: Kind = load("experiments", design.experiment.kind)()
+        data = None if request.data is None else Path(request.data)
+        self.setting = Setting(design.parameters, data)
+
+    @classmethod
+    def begin(cls, path: Path, design: Design, request: Request) -> Self:
+        """Make a folder, or take up one that was begun with the same design and request.
+
+        Every arm's scenario is made first, so that bad input leaves nothing behind.
+
+        Raises
+        ------
+        InputError
+            If something in design, request or data is wrong, or the folder holds something else.
+        """
+        made_by = {"versions": versions(), "code_revision": code_revision(), "code_hash": code_hash()}
+        folder = cls(path, design, request, made_by)
+        unknown = sorted({o.name for o in design.outcomes} - folder.kind.outcomes)
+        if unknown:
+            known = sorted(folder.kind.outcomes)
+            raise ScenarioError(
+                f"outcomes: {unknown[0]!r} is not measured by kind {design.experiment.kind!r}"
+                f"{nearest(unknown[0], known)}; it measures {', '.join(known)}"
+            )
+        for cell in folder.cells[: len(design.arms)]:
+            folder.scenario(cell)
+        if (path / FILE).exists():
+            folder._check_same(cls.open(path))
+            return folder
+        if path.exists() and any(path.iterdir()):
+            raise RunDirectoryError(f"{path}: is there and holds no experiment; choose another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        asked = {"design": design.to_dict(), "request": request.model_dump(mode="json")}
+        content = {"schema_version": 1, **asked, **made_by}
+        write_atomically(path / FILE, json.dumps(content, indent=2, ensure_ascii=False).encode())
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an experiment.
+
+        Raises
+        ------
+        RunDirectoryError
+            If there is none, or its file is damaged.
+        """
+        try:
+            content = json.loads((path / FILE).read_text("utf-8"))
+            design, request = Design.from_dict(content.pop("design")), Request.model_validate(content.pop("request"))
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{path}: no experiment (there is no {FILE})") from None
+        except OSError as error:
+            raise RunDirectoryError(f"{path / FILE}: cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, ValidationError, ScenarioError) as error:
+            raise RunDirectoryError(f"{path / FILE}: is damaged: {str(error)[:300]}") from None
+        return cls(path, design, request, content)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All runs."""
+        return cells_of(self.design, self.request.replicates)
+
+    @property
+    def shares_population(self) -> bool:
+        """Whether all runs take a population that was generated once."""
+        chosen = self.design.scenario.get("population", {}).get("source", "generate")
+        return self.design.experiment.population == "shared" and chosen == "generate"
+
+    def base_scenario(self, cell: Cell) -> Scenario:
+        """Return the scenario of a run as declared, before its kind prepares it and a population is shared."""
+        arm = next(arm for arm in self.design.arms if arm.name == cell.arm)
+        made = self.design.arm_scenario(arm, {**self.request.changes, **cell.point})
+        name = "-".join([self.design.experiment.name, cell.arm, str(cell.replicate)])
+        return made.with_changes(simulation={"seed": cell.seed, "name": name}, output={"report": False})
+
+    def scenario(self, cell: Cell) -> Scenario:
+        """Return the scenario of a run."""
+        made = self.kind.prepare(self.base_scenario(cell), cell, self.setting)
+        if self.shares_population and made.population.source == "generate":
+            shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
+            made = made.with_values({"population": shared})
+        r = self.request
+        return with_model(made, r.endpoint, r.model, r.llm_share).with_absolute_paths()
+
+    def place(self, cell: Cell) -> Path:
+        """Return the folder of a run and what was measured in it."""
+        return self.path / cell.path
+
+    def state(self, cell: Cell) -> CellState:
+        """Return how far a run is; never raises for what a process that was killed left behind."""
+        place, steps = self.place(cell), self.base_scenario(cell).simulation.steps
+        if (place / OUTCOMES).exists():
+            return CellState(cell, "done", steps, steps)
+        done = 0
+        if (place / RUN).exists():
+            try:
+                done = open_run(place / RUN).steps_done
+            except OasisError:
+                done = 0
+        if (place / ERROR).exists():
+            return CellState(cell, "failed", done, steps, (place / ERROR).read_text("utf-8"))
+        return CellState(cell, "begun" if (place / RUN).exists() else "waiting", done, steps)
+
+    def _check_same(self, other: ExperimentFolder) -> None:
+        mine = {"design": self.design.to_dict(), **self.request.model_dump(mode="json")}
+        theirs = {"design": other.design.to_dict(), **other.request.model_dump(mode="json")}
+        for name, value in mine.items():
+            if theirs[name] != value:
+                got = "" if name == "design" else f": {theirs[name]!r}, now {value!r}"
+                raise RunDirectoryError(
+                    f"{self.path}: was begun with another {name}{got}; go on with the same, or choose another --out"
+                )
+        if other.made_by.get("code_hash") != self.made_by["code_hash"]:
+            raise RunDirectoryError(
+                f"{self.path}: was begun by another version of the code; its runs would not be comparable with new"
+                " ones; choose another --out"
+            )

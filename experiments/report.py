@@ -1,0 +1,120 @@
+"""The report of an experiment: one self-contained page, its figures as PNG and their data as Parquet."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from oasis.experiments.figures import forest
+from oasis.experiments.folder import ExperimentFolder
+from oasis.experiments.interfaces import Section
+from oasis.experiments.results import Results, gather
+from oasis.experiments.statistics import MIN_REPLICATES
+from oasis.runs.figures import save_figure
+from oasis.runs.manifest import write_atomically
+
+__all__ = ["REPORT", "command_of", "write_experiment_report"]
+
+REPORT = "report.html"
+FIGURES = "figures"
+
+
+def write_experiment_report(folder: ExperimentFolder) -> Results:
+    """Write tables, figures and ``report.html`` of the runs that are done.
+
+    Raises
+    ------
+    RunDirectoryError
+        If none is done, or a file is damaged.
+    """
+    results = gather(folder)
+    results.write()
+    sections = list(folder.kind.sections(results, folder.setting))
+    if results.effects["estimate"].is_not_null().any():
+        words = "Differences with their intervals; blue where q is below the level. Numbers are in the table above."
+        sections.insert(0, Section("comparisons", "Comparisons at a glance", (words,), figure=forest(results)))
+    place = folder.path / FIGURES
+    place.mkdir(exist_ok=True)
+    figures = {s.name: _saved(s.figure, place / f"{s.name}.png") for s in sections if s.figure is not None}
+    for section in sections:
+        if section.table is not None:
+            section.table.write_parquet(place / f"{section.name}.parquet")
+    write_atomically(folder.path / REPORT, _page(results, sections, figures).encode("utf-8", "replace"))
+    return results
+
+
+def command_of(folder: ExperimentFolder) -> str:
+    """Return the command that makes an experiment again."""
+    r, words = folder.request, ["oasis", "experiment", "run", folder.design.experiment.name]
+    words += ["--quick"] if r.quick else []
+    words += ["--replicates", str(r.replicates)]
+    words += ["--data", r.data] if r.data else []
+    words += ["--llm", r.endpoint] if r.endpoint else []
+    words += ["--model", r.model] if r.model else []
+    words += ["--llm-share", f"{r.llm_share:g}"] if r.llm_share is not None else []
+    quick = folder.design.quick.set if r.quick else {}
+    for key, value in r.changes.items():
+        if quick.get(key) != value:
+            words += ["--set", f"{key}={json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def _page(results: Results, sections: list[Section], figures: dict[str, str]) -> str:
+    folder, design = results.folder, results.design
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["figures"] = _number
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text("utf-8"))
+    scenario = folder.base_scenario(folder.cells[0])
+    return template.render(
+        design=design,
+        config=design.experiment,
+        request=folder.request,
+        results=results,
+        cost=results.cost,
+        scenario=scenario,
+        scenario_json=json.dumps(scenario.to_dict(), indent=2, ensure_ascii=False),
+        generated=folder.request.data is None and scenario.population.source == "generate",
+        least=MIN_REPLICATES,
+        labels={o.name: o for o in design.outcomes},
+        effects=results.effects.to_dicts(),
+        equivalences=results.equivalences.to_dicts(),
+        levels=_levels(results),
+        sections=sections,
+        tables={s.name: (s.table.columns, s.table.rows()) for s in sections if s.table is not None},
+        images=figures,
+        limits=folder.kind.limits,
+        command=command_of(folder),
+        code=folder.made_by.get("code_revision") or str(folder.made_by.get("code_hash"))[:16],
+        version=folder.made_by.get("versions", {}).get("oasis-sim", "?"),
+    )
+
+
+def _levels(results: Results) -> list[dict[str, Any]]:
+    declared = [o.name for o in results.design.outcomes]
+    order = {name: number for number, name in enumerate(declared)}
+    found = results.levels.filter(pl.col("outcome").is_in(declared) & pl.col("arm").is_in(results.arms))
+    rows = found.filter(pl.col("n") > 0).to_dicts()
+    return sorted(rows, key=lambda row: (row["point"] or "", order[row["outcome"]], results.arms.index(row["arm"])))
+
+
+def _saved(figure: Figure, path: Path) -> str:
+    save_figure(figure, path)
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _number(value: Any) -> str:
+    """Return a number with four figures, a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

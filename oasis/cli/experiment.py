@@ -1,0 +1,195 @@
+"""``oasis experiment``: questions about a platform, as arms and replicates, with a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from oasis.errors import RunStoppedError, ScenarioError
+from oasis.experiments.design import Design
+from oasis.experiments.execution import default_jobs, run_experiment
+from oasis.experiments.folder import ExperimentFolder, Request
+from oasis.experiments.results import Results
+from oasis.plugins import available, load
+from oasis.scenario import parse_override
+
+__all__ = ["experiment"]
+
+_FAILURES_SHOWN = 5
+
+
+@click.group()
+def experiment() -> None:
+    """Run experiments: arms, replicates, comparisons and a report."""
+
+
+@experiment.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_(as_json: bool) -> None:
+    """List the experiments that are installed, with their questions."""
+    designs = {name: Design.load(load("experiments", name).design) for name in available("experiments")}
+    if as_json:
+        click.echo(json.dumps({name: design.to_dict() for name, design in designs.items()}, ensure_ascii=False))
+        return
+    for name, design in designs.items():
+        arms = sum(arm.role != "twin" for arm in design.arms)
+        click.echo(f"{name}: {design.experiment.title} ({arms} arms, {design.experiment.replicates} replicates)")
+        click.echo(f"    {' '.join(design.experiment.question.split())}")
+
+
+@experiment.command("run")
+@click.argument("name")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Folder with real data.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make or go on with [default: runs/NAME].")
+@click.option("--quick", is_flag=True, help="A small version, to see that it works.")
+@click.option("--replicates", type=click.IntRange(1), help="Seeds of each arm, instead of the design's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of all arms' scenario.")
+@click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server that decides for agents.")
+@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for, drawn.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Runs at a time [default: one per core, or one where they are large]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparisons as JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run(
+    name: str,
+    data: Path | None,
+    out: Path | None,
+    quick: bool,
+    replicates: int | None,
+    overrides: tuple[str, ...],
+    endpoint: str | None,
+    model: str | None,
+    llm_share: float | None,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run the experiment NAME (see `oasis experiment list`), or that of a TOML file, and write its report.
+
+    The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
+    """
+    design = _design(name)
+    changes: dict[str, Any] = dict(design.quick.set) if quick else {}
+    changes |= dict(map(parse_override, overrides))
+    request = Request(
+        replicates=replicates or (design.quick.replicates if quick else design.experiment.replicates),
+        quick=quick,
+        changes=changes,
+        data=None if data is None else str(data.resolve()),
+        endpoint=endpoint,
+        model=model,
+        llm_share=llm_share,
+    )
+    folder = ExperimentFolder.begin(out or Path("runs") / design.experiment.name, design, request)
+    jobs = jobs or default_jobs(folder)
+    _announce(folder, jobs)
+    with _progress(quiet) as progress:
+        task = progress.add_task("runs", total=len(folder.cells))
+        failures = run_experiment(folder, jobs, lambda done, total: progress.update(task, completed=done))
+    for failure in failures[:_FAILURES_SHOWN]:
+        click.echo(f"failed: {failure.cell.path}: {failure.message}", err=True)
+    if len(failures) > _FAILURES_SHOWN:
+        click.echo(f"... see oasis experiment status {folder.path}", err=True)
+    if len(failures) < len(folder.cells):
+        _report(folder, as_json)
+    if failures:
+        raise RunStoppedError(
+            f"{len(failures)} of {len(folder.cells)} runs failed; the same command takes them up again"
+        )
+
+
+@experiment.command("report")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the comparisons as JSON.")
+def report(folder: Path, as_json: bool) -> None:
+    """Write the report of an experiment anew, of the runs that are done."""
+    _report(ExperimentFolder.open(folder), as_json)
+
+
+@experiment.command("status")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def status(folder: Path, as_json: bool) -> None:
+    """Say which runs of an experiment are done, and which failed and why."""
+    found = ExperimentFolder.open(folder)
+    states = [found.state(cell) for cell in found.cells]
+    if as_json:
+        rows = [{**vars(s), "cell": {**vars(s.cell), "point": dict(s.cell.point)}} for s in states]
+        click.echo(json.dumps({"name": found.design.experiment.name, "runs": rows}))
+        return
+    counts = {kind: sum(s.state == kind for s in states) for kind in ("done", "begun", "waiting", "failed")}
+    words = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    click.echo(f"{found.design.experiment.name}: {len(states)} runs: {words}")
+    for s in states:
+        if s.state in ("begun", "failed"):
+            why = f": {s.error}" if s.error else ""
+            click.echo(f"  {s.cell.path}: {s.state}, {s.steps_done} of {s.steps} steps{why}")
+
+
+def _design(name: str) -> Design:
+    names = available("experiments")
+    if name in names:
+        return Design.load(load("experiments", name).design)
+    if name.endswith(".toml") or Path(name).is_file():
+        return Design.load(Path(name))
+    raise ScenarioError(f"no experiment {name!r}; there are {', '.join(names)}; or give a TOML file")
+
+
+def _announce(folder: ExperimentFolder, jobs: int) -> None:
+    design, cells = folder.design.experiment, folder.cells
+    scenario = folder.base_scenario(cells[0])
+    data = "generated population" if folder.request.data is None else f"data of {folder.request.data}"
+    at_a_time = f"{jobs} at a time" if jobs > 1 else "one at a time"
+    click.echo(
+        f"{design.name}: {len(cells)} runs of {scenario.simulation.steps} steps, {at_a_time}, {data} -> {folder.path}",
+        err=True,
+    )
+
+
+def _report(folder: ExperimentFolder, as_json: bool) -> None:
+    from oasis.experiments.report import REPORT, write_experiment_report  # matplotlib takes half a second to load
+
+    results = write_experiment_report(folder)
+    if as_json:
+        facts = {"effects": results.effects.to_dicts(), "levels": results.levels.to_dicts()}
+        click.echo(json.dumps({"name": folder.design.experiment.name, "runs": len(results.rows), **facts}))
+        return
+    for line in _lines(results):
+        click.echo(line)
+    click.echo(f"look at     {folder.path / REPORT}")
+
+
+def _lines(results: Results) -> list[str]:
+    from oasis.runs.text_table import text_table
+
+    design = results.design.experiment
+    kind = "with a language model" if results.asked_model else "model consequence, no finding about people"
+    lines = [f"{design.title} ({kind}; {len(results.rows)} of {len(results.folder.cells)} runs)"]
+    effects = results.effects if results.design.sweep else results.effects.drop("point")
+    if effects.height and effects["estimate"].is_not_null().any():
+        lines.append(text_table(effects))
+    elif effects.height:
+        lines.append("no effect is given below 5 replicates")
+    return lines
+
+
+def _progress(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("runs"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet or not sys.stderr.isatty(),
+        transient=True,
+    )
