@@ -131,7 +131,12 @@ class ExperimentFolder:
     @cached_property
     def cells(self) -> list[Cell]:
         """All runs."""
-        return cells_of(self.design, self.request.replicates)
+        return cells_of(self.design, self.request.replicates, self.request.changes)
+
+    @property
+    def sweep(self) -> dict[str, list[Any]]:
+        """The keys that are swept over: those of the design that the request does not fix."""
+        return {key: values for key, values in self.design.sweep.items() if key not in self.request.changes}
 
     @property
     def shares_population(self) -> bool:

@@ -173,7 +173,7 @@ def _lines(results: Results) -> list[str]:
     design = results.design.experiment
     kind = "with a language model" if results.asked_model else "model consequence, no finding about people"
     lines = [f"{design.title} ({kind}; {len(results.rows)} of {len(results.folder.cells)} runs)"]
-    effects = results.effects if results.design.sweep else results.effects.drop("point")
+    effects = results.effects if results.folder.sweep else results.effects.drop("point")
     if effects.height and effects["estimate"].is_not_null().any():
         lines.append(text_table(effects))
     elif effects.height:
