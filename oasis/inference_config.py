@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from oasis.interfaces import Parameters
 
@@ -24,8 +24,8 @@ def normalise_endpoint(url: str) -> str:
         If it is no http(s) URL with a host, or carries credentials, a query or a fragment.
     """
     text = url.strip()
-    # Messages show no part that may hold a secret: credentials, query, fragment.
-    shown = repr(re.sub(r"(//|^)[^/]*@", r"\1...@", re.split(r"[?#]", text)[0]))
+    # Messages show no part that may hold a secret: credentials (whatever is before an @), query, fragment.
+    shown = repr(re.split(r"[?#&;]", re.sub(r"(//|^).*@", r"\1...@", text, flags=re.DOTALL))[0])
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -64,7 +64,7 @@ class LLMConfig(Parameters):
     model_path : str, optional
         A GGUF file for ``local``; without it the small packaged model is used, whose choices are at chance.
     api_key_env : str, optional
-        Name of the environment variable that holds the API key. The key itself is never stored.
+        Name of the environment variable that holds the API key, in capitals. The key itself is never stored.
     mode : str
         How the answer's form is asked for: ``json_schema`` constrains decoding (vLLM, llama.cpp, OpenAI),
         ``json_object`` asks for any JSON, ``text`` only describes it in the prompt. Answers are checked either way.
@@ -100,6 +100,18 @@ class LLMConfig(Parameters):
     failure_limit: float = Field(default=0.05, ge=0, le=1, allow_inf_nan=False)
     failure_window: int = Field(default=500, ge=1)
 
+    @field_validator("endpoints", "api_key_env", mode="before")
+    @classmethod
+    def _of_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse another type here: what is got may hold a secret and is not to be shown."""
+        if info.field_name == "api_key_env" and not isinstance(value, str | None):
+            raise ValueError("must be the name of an environment variable, as text")
+        if info.field_name == "endpoints" and not (
+            isinstance(value, list) and all(isinstance(url, str) for url in value)
+        ):
+            raise ValueError('should be a list of URLs, e.g. ["http://127.0.0.1:8000/v1"]')
+        return value
+
     @field_validator("endpoints")
     @classmethod
     def _urls(cls, value: list[str]) -> list[str]:
@@ -112,9 +124,11 @@ class LLMConfig(Parameters):
     @field_validator("api_key_env")
     @classmethod
     def _name_not_key(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
-            # The value is not repeated by us: it may be the key itself.
-            raise ValueError("must be the name of an environment variable (such as OPENAI_API_KEY), not the key")
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", value):
+            # It may be the key itself (hf_..., gsk_...), so it is not repeated, and names are in capitals only.
+            raise ValueError(
+                "must be the name of an environment variable, in capitals (such as OPENAI_API_KEY), not the key"
+            )
         return value
 
     @field_validator("model")

@@ -6,14 +6,15 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import aiohttp
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
 
 from oasis.inference.description import VERSION_PATHS, brief, read_description
+from oasis.inference.redaction import Redaction
 from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
 from oasis.interfaces import schema_text
 
@@ -23,8 +24,6 @@ MAX_BODY = 4 * 2**20
 """Bytes read of a response at most. An answer of 100,000 tokens is about 0.5 MB; assumed to be enough."""
 CONNECT_TIMEOUT_S = 10.0
 """Longest wait for a connection (assumed: three lost SYN packets, at 1, 3 and 7 s)."""
-SHORTEST_SECRET = 8
-_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
 
 
 class HttpTransport:
@@ -51,8 +50,7 @@ class HttpTransport:
         mode: Literal["json_schema", "json_object", "text"] = "json_schema",
     ) -> None:
         self._url, self._model, self._mode = base_url, model, mode
-        # A server may repeat the key in an answer or an error. Not what stands for "none" ("EMPTY", "sk-no").
-        self._secret = api_key.encode() if api_key and len(api_key) >= SHORTEST_SECRET else None
+        self._hide = Redaction(api_key)
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -72,7 +70,12 @@ class HttpTransport:
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
         body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._body(prompt))
-        return parse_completion(body)
+        try:
+            reply = parse_completion(body)
+        except TransportError:
+            return parse_completion(self._hide.everywhere(body))  # what it raises quotes the body
+        text = self._hide(reply.text)
+        return reply if text is reply.text else replace(reply, text=text)
 
     async def models(self, timeout_s: float) -> list[str]:
         """Return the names of the models that the server offers, sorted.
@@ -81,7 +84,7 @@ class HttpTransport:
         ------
         TransportError
         """
-        body = await self._request("GET", f"{self._url}/models", timeout_s)
+        body = self._hide.everywhere(await self._request("GET", f"{self._url}/models", timeout_s))
         rows = body.get("data") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise TransportError("malformed", f"{self._url}/models gave no list of models")
@@ -103,8 +106,9 @@ class HttpTransport:
         url = self._url.removesuffix("/v1") + path
         try:
             async with asyncio.timeout(timeout_s), self._open().get(url, headers=self._headers) as response:
-                return (await _read(response)).decode("utf-8", "replace") if response.status == 200 else None
-        except (TimeoutError, TransportError, *_ERRORS):
+                text = self._hide((await _read(response)).decode("utf-8", "replace"))
+                return text if response.status == 200 else None
+        except Exception:  # of whatever aiohttp raises
             return None
 
     async def _look(self, url: str, timeout_s: float) -> tuple[Any, str | None, str | None]:
@@ -114,11 +118,10 @@ class HttpTransport:
             answer = await self._request("GET", url, timeout_s, headers=headers)
         except TransportError as error:
             return None, self._header(headers), brief(str(error))
-        return answer, self._header(headers), None
+        return self._hide.everywhere(answer), self._header(headers), None
 
     def _header(self, headers: Mapping[str, str]) -> str | None:
-        text = headers.get("Server")
-        return brief(text if text is None or self._secret is None else text.replace(self._secret.decode(), "[api key]"))
+        return brief(self._hide(headers.get("Server", "")))
 
     async def close(self) -> None:
         """Close connections."""
@@ -148,25 +151,32 @@ class HttpTransport:
                     answer = await _read(response)
                     status, retry_after = response.status, response.headers.get("Retry-After")
         except aiohttp.ServerTimeoutError as error:  # a TimeoutError too, but of the connection
-            raise TransportError("connection", self._words(error)) from None
+            raise TransportError("connection", self._hide(f"{type(error).__name__}: {error}")[:500]) from None
         except TimeoutError:
             raise TransportError("timeout", f"no answer within {timeout_s:g} s") from None
-        except _ERRORS as error:
-            raise TransportError("connection", self._words(error)) from None
-        if self._secret is not None:
-            answer = answer.replace(self._secret, b"[api key]")
+        except TransportError:
+            raise
+        except Exception as error:  # aiohttp's are many, and quote URLs and headers
+            raise TransportError("connection", self._hide(f"{type(error).__name__}: {error}")[:500]) from None
         if status != 200:
-            raise TransportError(_kind(status), f"HTTP {status}: {_complaint(answer)}", _seconds(retry_after))
+            raise TransportError(_kind(status), f"HTTP {status}: {self._complaint(answer)}", _seconds(retry_after))
         try:
             return _decoded(answer)
         except (ValueError, RecursionError) as error:
-            raise TransportError(
-                "malformed", f"the response is not JSON ({str(error)[:100]}): {answer[:80]!r}"
-            ) from None
+            begin = self._hide(answer[:1000].decode("utf-8", "replace"))[:80]
+            raise TransportError("malformed", f"the response is not JSON ({str(error)[:100]}): {begin!r}") from None
 
-    def _words(self, error: BaseException) -> str:
-        text = f"{type(error).__name__}: {error}"
-        return (text if self._secret is None else text.replace(self._secret.decode(), "[api key]"))[:500]
+    def _complaint(self, body: bytes) -> str:
+        """Return the server's own words out of the usual shapes of an error."""
+        text = body[:20_000].decode("utf-8", "replace")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return self._hide(" ".join(text.split()))[:300] or "no message"
+        for key in ("error", "message", "detail"):
+            if isinstance(value, dict) and key in value:
+                value = value[key]
+        return self._hide(str(value).encode("utf-8", "replace").decode("utf-8"))[:500]
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -229,24 +239,11 @@ def _decoded(answer: bytes) -> Any:
 def _kind(status: int) -> ErrorKind:
     if status in (429, 503):
         return "overloaded"
-    if status in (401, 403, 404):
+    if status in (401, 402, 403, 404):
         return "denied"
     if status == 408 or status >= 500:
         return "server"
     return "refused"
-
-
-def _complaint(body: bytes) -> str:
-    """Return the server's own words out of the usual shapes of an error."""
-    text = body[:20_000].decode("utf-8", "replace")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return " ".join(text.split())[:300] or "no message"
-    for key in ("error", "message", "detail"):
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-    return str(value).encode("utf-8", "replace").decode("utf-8")[:500]
 
 
 def _seconds(header: str | None) -> float | None:

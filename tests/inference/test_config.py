@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from oasis.errors import InputError
+from oasis.errors import InputError, ScenarioError
 from oasis.inference import RecordedAnswers, build_client, local_model_report
 from oasis.inference import local as local_module
 from oasis.inference.local import find_weights
 from oasis.inference_config import LLMConfig, normalise_endpoint
+from oasis.scenario import Scenario
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,14 @@ def test_endpoints_with_and_without_a_path(given: str, base: str) -> None:
         ("http://me:secret@host:port", "no URL"),
         ("me:secret@host", "no http or https URL"),
         ("http://host?key=secret", "query or fragment"),
+        ("http://me:sec/secret@host", "no URL"),
+        ("http://me:pa?secret@host", "no URL"),
+        ("http://me:secret?x@host", "no URL"),
+        ("http://me:pa#secret@host", "no URL"),
+        ("http://host/v1?mail=a@b&key=secret", "query or fragment"),
+        ("http://host/v1?key=secret@b", "query or fragment"),
+        ("http://secret:@host", "api_key_env"),
+        ("http://host/v1#secret", "query or fragment"),
     ],
 )
 def test_what_is_no_endpoint(given: str, message: str) -> None:
@@ -57,6 +66,7 @@ def test_what_is_no_endpoint(given: str, message: str) -> None:
         ({"backend": "local", "endpoints": ["http://a"]}, "remove endpoints"),
         ({"model_path": "x.gguf"}, "backend 'local'"),
         ({"api_key_env": "sk-123"}, "name of an environment variable"),
+        ({"api_key_env": "hf_AbCdEf123456"}, "in capitals"),
         ({"model": " "}, "must not be empty"),
         ({"failure_limit": 1.5}, "less than or equal to 1"),
         ({"failure_limit": float("nan")}, "finite"),
@@ -68,6 +78,23 @@ def test_what_is_no_endpoint(given: str, message: str) -> None:
 def test_what_a_table_may_not_say(keys: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValidationError, match=message):
         LLMConfig(**keys)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"endpoints": "http://me:secret@host"},
+        {"endpoints": {"a": "secret"}},
+        {"endpoints": [["secret"]]},
+        {"api_key_env": ["secret"]},
+        {"api_key_env": "gsk_secret"},
+        {"api_key_env": "secret-1"},
+    ],
+)
+def test_what_is_of_another_type_is_not_shown(keys: dict) -> None:  # type: ignore[type-arg]
+    with pytest.raises(ScenarioError) as caught:
+        Scenario.from_dict({"simulation": {"steps": 1}, "llm": keys})
+    assert "secret" not in str(caught.value)
 
 
 def test_what_a_client_needs(monkeypatch: pytest.MonkeyPatch) -> None:
