@@ -8,10 +8,12 @@ that never spoke), is probed with one request at a time after a cool-down that d
 (the circuit breaker of Nygard, *Release It!*, 2007). Failures of requests that were sent before it last spoke (an
 answer, or a refusal) are those of the requests, not of the endpoint.
 
-An endpoint is dead when its key, address or model is wrong; when it has never answered, two probes failed too and
-nothing that was asked is still in work; or when for as long as a request may take it answered none of so many requests
-that chance does not explain it, at the rate at which it failed before (the idea of an accrual failure detector,
-Hayashibara et al. 2004): five for a good one, ten for one that loses 30%.
+An endpoint is dead when its key, address or model is wrong (one that answered before must say so `DENIALS_TO_DIE` times
+in a row: a key that expired, not one replica of many that lacks the model); when it has never answered, two probes
+failed too and nothing that was asked is still in work; or when for as long as a request may take it answered none of so
+many requests that chance does not explain it, at the rate at which it failed before (the idea of an accrual failure
+detector, Hayashibara et al. 2004): five for a good one, ten for one that loses 30%.
+While others are alive, a dead one is still probed now and then, unless it was denied: it may have been started again.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ PROBES_BEFORE_GIVING_UP = 2
 """Failed probes after which an endpoint that never answered is dead: about 0.75 s with `COOL_DOWN_S`."""
 UNREACHED_TO_DIE = 4
 """Requests without an answer after which one that never answered is dead, once they took their time-out."""
+DENIALS_TO_DIE = 4
+"""As many as one question's attempts: a lone question finds out too."""
 CHANCE = 1e-5
 """How unlikely a run of failures must be, at the rate before, to be the endpoint's death. Assumed."""
 FIRST_LIMIT = 16
@@ -71,6 +75,7 @@ class Endpoint:
     failing_since: float = 0.0
     last_spoke: float = float("-inf")
     last_quick: float = float("-inf")
+    denials: int = 0
     probes_failed: int = 0
     opened: bool = False
     probing: bool = False
@@ -101,17 +106,15 @@ class Endpoint:
     def spoke(self, now: float) -> None:
         """Take note that it is there: failures until now were those of single requests."""
         self.last_spoke = now
-        self.opened = self.probing = False
+        self.opened = self.probing = self.dead = False
         self.lost += self.failures
         self.failures = 0
 
     def free(self, now: float) -> bool:
-        """Return whether a request may be sent now."""
-        if self.dead:
-            return False
+        """Return whether a request may be sent now: to one whose circuit is open, dead or not, a probe."""
         if self.opened:
             return not self.probing and now >= self.probe_at
-        return self.in_flight < int(self.limit)
+        return not self.dead and self.in_flight < int(self.limit)
 
 
 class EndpointPool:
@@ -151,10 +154,11 @@ class EndpointPool:
             if not alive:
                 raise NoEndpointError(self.obituary())
             now = self._clock()
-            if sum(e.in_flight for e in alive) < self._concurrency:
+            opened = [e for e in self.endpoints if e.opened]
+            if sum(e.in_flight for e in self.endpoints) < self._concurrency:
                 others = [e for e in alive if e is not avoid and not e.opened]
                 free = [e for e in (others or alive) if e.free(now)]
-                due = [e for e in alive if e.opened and e.free(now)]
+                due = [e for e in opened if e.free(now)]
                 if due:  # a probe comes before other work, else a closed circuit would never be tested under load
                     free = due
                 if free:
@@ -162,7 +166,7 @@ class EndpointPool:
                     chosen.in_flight += 1
                     chosen.probing = chosen.opened
                     return chosen
-            await self._wait(min((e.probe_at - now for e in alive if e.opened and not e.probing), default=None))
+            await self._wait(min((e.probe_at - now for e in opened if not e.probing), default=None))
 
     def sent(self, endpoint: Endpoint) -> Sent:
         """Return what `succeeded` and `failed` need to know of a request that is sent now."""
@@ -175,7 +179,7 @@ class EndpointPool:
         endpoint.reached = endpoint.answered = True
         endpoint.spoke(now)
         endpoint.won += 1
-        endpoint.probes_failed = 0
+        endpoint.denials = endpoint.probes_failed = 0
         if now - sent.at > SLOW_SHARE * self._timeout_s:
             endpoint.shrink(sent, now)
         elif now - sent.at < 0.5 * SLOW_SHARE * self._timeout_s:
@@ -192,8 +196,8 @@ class EndpointPool:
         # A request that got lost while others were answered quickly is no sign of overload.
         if error.kind == "overloaded" or (error.kind == "timeout" and sent.at >= endpoint.last_quick):
             endpoint.shrink(sent, now)
-        if error.kind == "denied" and not endpoint.answered:
-            endpoint.dead = True
+        if error.kind == "denied" and self._denied(endpoint, sent.at):
+            endpoint.dead, endpoint.opened = True, False
         elif error.kind in ("overloaded", "malformed", "refused"):
             endpoint.spoke(now)
         else:
@@ -220,6 +224,12 @@ class EndpointPool:
         lines = [f"  {e.transport.name}: {e.last_error}" for e in self.endpoints]
         return "no inference endpoint is alive:\n" + "\n".join(lines)
 
+    def _denied(self, endpoint: Endpoint, started: float) -> bool:
+        """Count a denial; return whether it means the endpoint."""
+        if started >= endpoint.last_spoke:
+            endpoint.denials += 1
+        return not endpoint.answered or endpoint.denials >= DENIALS_TO_DIE
+
     def _count_failure(self, endpoint: Endpoint, started: float, now: float) -> None:
         if started < endpoint.last_spoke:
             endpoint.lost += 1
@@ -229,8 +239,7 @@ class EndpointPool:
         endpoint.failures += 1
         if endpoint.failures >= endpoint.failures_to_die and now - endpoint.failing_since >= self._timeout_s:
             endpoint.dead = True
-            return
-        if not endpoint.opened and endpoint.failures < (FAILURES_TO_OPEN if endpoint.reached else UNREACHED_TO_OPEN):
+        elif not endpoint.opened and endpoint.failures < (FAILURES_TO_OPEN if endpoint.reached else UNREACHED_TO_OPEN):
             return
         if endpoint.opened and started < endpoint.probe_at:
             return  # sent before the circuit opened: no news
@@ -240,7 +249,7 @@ class EndpointPool:
         wait = min(COOL_DOWN_S * 2.0**endpoint.probes_failed, LONGEST_COOL_DOWN_S, self._timeout_s / 4)
         endpoint.opened, endpoint.probe_at = True, now + wait
         never = not endpoint.answered and endpoint.probes_failed >= PROBES_BEFORE_GIVING_UP
-        endpoint.dead = never and not endpoint.in_flight
+        endpoint.dead |= never and not endpoint.in_flight
 
     async def _wait(self, seconds: float | None) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -263,7 +272,7 @@ class EndpointPool:
             return
         alive = [e for e in self.endpoints if not e.dead]
         room = sum(1 if e.opened else max(int(e.limit) - e.in_flight, 0) for e in alive)
-        room = min(room, self._concurrency - sum(e.in_flight for e in alive)) if alive else len(self._waiting)
+        room = min(room, self._concurrency - sum(e.in_flight for e in self.endpoints)) if alive else len(self._waiting)
         for future in list(islice(self._waiting, max(room, 1))):
             del self._waiting[future]
             if not future.done():

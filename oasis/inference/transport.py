@@ -29,7 +29,7 @@ TOP_LOGPROBS = 20
 ErrorKind = Literal["timeout", "connection", "server", "overloaded", "refused", "denied", "malformed"]
 """``connection``, ``timeout`` and ``server`` (5xx) speak against the endpoint; ``overloaded`` (429, 503) asks for
 patience; ``malformed`` is an answer that is no chat completion; ``refused`` (400, 413, 422 ...) will not change
-by asking again; ``denied`` (401, 403, 404) is a wrong key, address or model."""
+by asking again; ``denied`` (401, 402, 403, 404) is a wrong key, address or model, or an account without money."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from oasis.errors import NoEndpointError
 from oasis.inference import MockTransport, TransportError
-from oasis.inference.endpoints import Endpoint, EndpointPool, Sent
+from oasis.inference.endpoints import DENIALS_TO_DIE, Endpoint, EndpointPool, Sent
 from oasis.inference.transport import ErrorKind
 
 
@@ -117,3 +117,74 @@ async def test_one_that_refused_meanwhile_has_not_been_silent() -> None:
     drive.fail("timeout", *sent[1:])  # all sent before it spoke
     assert not drive.endpoint.dead
     assert not drive.endpoint.opened
+
+
+async def test_a_key_that_expires_is_the_end_and_one_bad_replica_is_not() -> None:
+    drive = Drive()
+    for _ in range(3):
+        await drive.good_for(5)
+        for _ in range(DENIALS_TO_DIE - 1):
+            drive.fail("denied", *await drive.send())
+        assert not drive.endpoint.dead
+    drive.fail("denied", *await drive.send())
+    with pytest.raises(NoEndpointError, match="denied: no"):
+        await drive.pool.acquire()
+
+
+class Pair(Drive):
+    """Two endpoints, of which the first is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = EndpointPool([MockTransport(lambda _: "", n) for n in "ab"], 64, 10.0, lambda: self.now)
+        self.endpoint, self.other = self.pool.endpoints
+
+    async def give_up(self) -> None:
+        for endpoint in (self.endpoint, self.other):
+            endpoint.in_flight += 1
+            self.pool.succeeded(endpoint, self.pool.sent(endpoint))
+        self.now += 0.01
+        sent = [self.pool.sent(self.endpoint)] * 12
+        self.endpoint.in_flight += 12
+        self.now += 10.0
+        self.fail("connection", *sent)
+        assert self.endpoint.dead
+
+    async def next_asked(self) -> str:
+        endpoint = await self.pool.acquire()
+        if endpoint is self.other:
+            self.pool.succeeded(endpoint, self.pool.sent(endpoint))
+        return endpoint.transport.name
+
+
+async def test_one_that_was_given_up_and_comes_back_is_used_again() -> None:
+    pair = Pair()
+    await pair.give_up()
+    assert {await pair.next_asked() for _ in range(9)} == {"b"}
+    pair.now += 60.0
+    assert await pair.next_asked() == "a"
+    assert {await pair.next_asked() for _ in range(9)} == {"b"}  # one probe at a time
+    pair.fail("connection", pair.pool.sent(pair.endpoint))
+    assert {await pair.next_asked() for _ in range(9)} == {"b"}
+    pair.now += 60.0
+    assert await pair.next_asked() == "a"
+    pair.answer(pair.pool.sent(pair.endpoint))
+    assert not pair.endpoint.dead
+    assert {await pair.next_asked() for _ in range(2)} == {"a", "b"}
+
+
+async def test_with_all_others_given_up_too_it_is_the_end() -> None:
+    pair = Pair()
+    await pair.give_up()
+    pair.other.dead = True
+    pair.now += 60.0
+    with pytest.raises(NoEndpointError):
+        await pair.pool.acquire()
+
+
+async def test_one_that_was_denied_is_not_asked_again() -> None:
+    pair = Pair()
+    pair.endpoint.in_flight += 1
+    pair.fail("denied", pair.pool.sent(pair.endpoint))
+    pair.now += 1000.0
+    assert {await pair.next_asked() for _ in range(9)} == {"b"}
