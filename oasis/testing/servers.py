@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,25 +20,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from oasis.testing.answers import answer_from_schema, odds_of_letters, wrong_ids
+from oasis.testing.answers import answer_from_schema, odds_of_letters
+from oasis.testing.faults import FAULTS, Fault, completion, misbehave, refusal
 
 __all__ = ["FAULTS", "StubServer"]
-
-FAULTS = (
-    "500",
-    "429",
-    "hang",
-    "cut",
-    "not_json",
-    "wrong_ids",
-    "empty_choices",
-    "null_content",
-    "wrong_shape",
-    "bad_utf8",
-    "huge",
-    "cut_body",
-)
-"""Every way to fail that `StubServer` knows; the first seven are those of an ordinary bad day."""
 
 Script = Callable[[dict[str, Any], int], "str | None"]
 
@@ -55,14 +41,17 @@ class StubServer:
     seed : int
     delay_s : float
         Longest drawn delay before an answer.
+    spike_share : float
+        Share of requests that take `spike_factor` times `delay_s`.
+    spike_factor : float
     model : str
         The one model served; others are 404.
     api_key : str, optional
         Asked for when given; requests without it are 401.
     retry_after : str
-        Header of a 429.
+        Header of a 429 and a 503.
     hang_s : float
-        How long a hanging request hangs.
+        How long a hanging request hangs, and one that is answered byte by byte takes.
     huge_bytes : int
         Size of a huge answer.
     script : callable, optional
@@ -79,7 +68,9 @@ class StubServer:
     Attributes
     ----------
     requests : list of dict
-        The bodies received, in order of arrival.
+        The bodies received, in order of arrival, of those without the right key too.
+    arrived : list of (float, str)
+        When each came (`time.monotonic`), and what was asked.
     failed : Counter
         Faults shown, by kind.
 
@@ -94,6 +85,8 @@ class StubServer:
     faults: Sequence[str] = FAULTS[:7]
     seed: int = 0
     delay_s: float = 0.0
+    spike_share: float = 0.0
+    spike_factor: float = 20.0
     model: str = "stub"
     api_key: str | None = None
     retry_after: str = "0.05"
@@ -105,6 +98,7 @@ class StubServer:
     outside: float = 0.002
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
+    arrived: list[tuple[float, str]] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -166,39 +160,43 @@ class StubServer:
             await self._stopping.wait()
         finally:
             await runner.cleanup()
+            await asyncio.sleep(0.01)  # connections are closed in the loop's next rounds
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := self._unauthorised(request)) is not None:
-            return refusal
+        if (refused := self._unauthorised(request)) is not None:
+            return refused
         page = self.pages.get(request.path)
         if isinstance(page, str) and page.startswith("<"):
-            return await self._fail(request, page.strip("<>"), None, request.path)
+            return await self._fail(request, page, None, request.path)
         if isinstance(page, str):
             return web.Response(text=page)
         if page is not None:
             return web.json_response(page)
         if request.path != "/v1/models":
-            return _error(404, "Not Found")
+            return refusal(404, "Not Found")
         return web.json_response({"object": "list", "data": [{"id": self.model, "object": "model"}]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := self._unauthorised(request)) is not None:
-            return refusal
         body = await request.json()
-        self.requests.append(body)
-        if body.get("model") != self.model:
-            return _error(404, f"The model `{body.get('model')}` does not exist.")
         content = json.dumps([body.get("messages"), body.get("response_format")], sort_keys=True)
+        self.requests.append(body)
+        self.arrived.append((time.monotonic(), content))
+        if (refused := self._unauthorised(request)) is not None:
+            return refused
+        if body.get("model") != self.model:
+            return refusal(404, f"The model `{body.get('model')}` does not exist.")
         nth = self._counts[content]
         self._counts[content] += 1
         self._now += 1
         self._most = max(self._most, self._now)
         try:
-            await asyncio.sleep(self.delay_s * self._uniform(content, nth, "delay"))
+            spiked = self._uniform(content, nth, "spike") < self.spike_share
+            delay = self.spike_factor if spiked else self._uniform(content, nth, "delay")
+            await asyncio.sleep(self.delay_s * delay)
             schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
             answer = self.script(body, nth) if self.script is not None else None
             if answer is not None and answer.startswith("<"):
-                return await self._fail(request, answer.strip("<>"), schema, content)
+                return await self._fail(request, answer, schema, content)
             if answer is None:
                 if self.faults and self._uniform(content, nth, "fault") < self.share:
                     kind = self.faults[int(self._uniform(content, nth, "kind") * len(self.faults))]
@@ -206,14 +204,14 @@ class StubServer:
                 if body.get("logprobs"):
                     return web.json_response(self._odds(body, content))
                 answer = answer_from_schema(schema, f"{self.seed}/{content}")
-            return web.json_response(_completion(answer, content))
+            return web.json_response(completion(answer, content))
         finally:
             self._now -= 1
 
     def _odds(self, body: dict[str, Any], content: str) -> dict[str, Any]:
         question = body["messages"][-1]["content"]
         odds = odds_of_letters(question, f"{self.seed}/{question[:200]}", self.outside)
-        answer = _completion(odds[0][0], content)
+        answer = completion(odds[0][0], content)
         if self.logprobs:
             tokens = [{"token": token, "logprob": p, "bytes": None} for token, p in odds]
             answer["choices"][0]["logprobs"] = {"content": [{**tokens[0], "top_logprobs": tokens}]}
@@ -222,77 +220,17 @@ class StubServer:
     async def _fail(
         self, request: web.Request, kind: str, schema: dict[str, Any] | None, content: str
     ) -> web.StreamResponse:
+        kind = kind.strip("<>")
         self.failed[kind] += 1
-        if kind == "500":
-            return _error(500, "the engine is dead")
-        if kind == "429":
-            response = _error(429, "too many requests")
-            response.headers["Retry-After"] = self.retry_after
-            return response
-        if kind == "hang":
-            await asyncio.sleep(self.hang_s)
-            return _error(500, "hung")
-        if kind == "cut":
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        if kind == "not_json":
-            return web.Response(text="<html>Bad gateway</html>", content_type="text/html")
-        if kind == "bad_utf8":
-            return web.Response(
-                body=b'{"choices":[{"message":{"content":"\xff\xfe"}}]}', content_type="application/json"
-            )
-        if kind == "huge":
-            return await self._huge(request)
-        if kind == "cut_body":
-            partial = web.StreamResponse(headers={"Content-Length": "5000"})
-            await partial.prepare(request)
-            await partial.write(b'{"choices":[')
-            if request.transport is not None:
-                request.transport.abort()
-            return partial
-        broken: dict[str, Any] = {
-            "wrong_ids": _completion(wrong_ids(schema, f"{self.seed}/{content}"), content),
-            "empty_choices": {**_completion("", content), "choices": []},
-            "null_content": {"choices": [{"index": 0, "message": {"role": "assistant", "content": None}}]},
-            "wrong_shape": {"choices": {"0": ["what"]}, "usage": "none"},
-        }
-        return web.json_response(broken[kind])
-
-    async def _huge(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        try:
-            await response.write(b'{"choices":[{"message":{"content":"')
-            for _ in range(max(self.huge_bytes >> 20, 1)):
-                await response.write(b"a" * 2**20)
-            await response.write(b'"}}]}')
-        except (ConnectionError, OSError):
-            return response  # the client has had enough
-        return response
+        answer = answer_from_schema(schema, f"{self.seed}/{content}")
+        fault = Fault(kind, schema, answer, f"{self.seed}/{content}", self.retry_after, self.hang_s, self.huge_bytes)
+        return await misbehave(request, fault)
 
     def _unauthorised(self, request: web.Request) -> web.Response | None:
         if self.api_key is None or request.headers.get("Authorization") == f"Bearer {self.api_key}":
             return None
-        return _error(401, "Incorrect API key provided.")
+        return refusal(401, f"Incorrect API key provided: {request.headers.get('Authorization', 'none')}.")
 
     def _uniform(self, content: str, nth: int, what: str) -> float:
         text = f"{self.seed}|{what}|{nth}|{content}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") / 2.0**64
-
-
-def _completion(text: str, content: str) -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-stub",
-        "object": "chat.completion",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": {
-            "prompt_tokens": len(content) // 4,
-            "completion_tokens": len(text) // 4 + 1,
-            "prompt_tokens_details": {"cached_tokens": len(content) // 8},
-        },
-    }
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "code": status}}, status=status)
