@@ -6,7 +6,6 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -70,12 +69,7 @@ class HttpTransport:
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
         body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._body(prompt))
-        try:
-            reply = parse_completion(body)
-        except TransportError:
-            return parse_completion(self._hide.everywhere(body))  # what it raises quotes the body
-        text = self._hide(reply.text)
-        return reply if text is reply.text else replace(reply, text=text)
+        return parse_completion(body)
 
     async def models(self, timeout_s: float) -> list[str]:
         """Return the names of the models that the server offers, sorted.
@@ -84,7 +78,7 @@ class HttpTransport:
         ------
         TransportError
         """
-        body = self._hide.everywhere(await self._request("GET", f"{self._url}/models", timeout_s))
+        body = await self._request("GET", f"{self._url}/models", timeout_s)
         rows = body.get("data") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise TransportError("malformed", f"{self._url}/models gave no list of models")
@@ -118,7 +112,7 @@ class HttpTransport:
             answer = await self._request("GET", url, timeout_s, headers=headers)
         except TransportError as error:
             return None, self._header(headers), brief(str(error))
-        return self._hide.everywhere(answer), self._header(headers), None
+        return answer, self._header(headers), None
 
     def _header(self, headers: Mapping[str, str]) -> str | None:
         return brief(self._hide(headers.get("Server", "")))
@@ -140,7 +134,7 @@ class HttpTransport:
     async def _request(
         self, method: str, url: str, timeout_s: float, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Any:
-        """Return decoded JSON; `headers` is filled with those of the response, whatever its status."""
+        """Return decoded JSON, without the key; `headers` is filled with those of the response, whatever its status."""
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._open().request(
@@ -161,7 +155,7 @@ class HttpTransport:
         if status != 200:
             raise TransportError(_kind(status), f"HTTP {status}: {self._complaint(answer)}", _seconds(retry_after))
         try:
-            return _decoded(answer)
+            return self._hide.everywhere(_decoded(answer))
         except (ValueError, RecursionError) as error:
             begin = self._hide(answer[:1000].decode("utf-8", "replace"))[:80]
             raise TransportError("malformed", f"the response is not JSON ({str(error)[:100]}): {begin!r}") from None

@@ -117,6 +117,11 @@ class StubServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
+    def in_flight(self) -> int:
+        """The requests that are in work."""
+        return self._now
+
+    @property
     def most_in_flight(self) -> int:
         """The most requests that were in work at once."""
         return self._most
