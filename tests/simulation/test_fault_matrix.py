@@ -156,7 +156,7 @@ def accounted(path: Path, servers: list[StubServer], *, exact: bool = True) -> N
     assert all(attempts == list(range(1, len(attempts) + 1)) for attempts in by_question["attempt"].to_list())
     assert set(by_question["status"]) == {"ok"}
     received = sum(len(server.requests) for server in servers)
-    unseen = asked["error"].str.contains("^(cancelled|connection):").sum()  # may not have reached a server
+    unseen = asked["error"].str.contains("^(cancelled|connection|timeout):").sum()  # may not have reached a server
     assert asked.height == received if exact else received <= asked.height <= received + unseen
     assert asked.filter(pl.col("status") != "ok")["error"].null_count() == 0
 
@@ -169,9 +169,10 @@ def same(path: Path, reference: Path) -> None:
     assert replay(path) == wanted.manifest.state_hash
 
 
-def errors(path: Path) -> list[str]:
+def errors(path: Path, but: tuple[str, ...] = ("cancelled:", "timeout:")) -> list[str]:
+    """Return what failed attempts say; those out of time may be a busy machine's."""
     rows = open_run(path).llm_calls.filter(pl.col("status") != "ok").collect()
-    return [error for error in rows["error"].to_list() if not error.startswith("cancelled:")]
+    return [error for error in rows["error"].to_list() if not error.startswith(but)]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_what_a_run_survives(row: Row, decoding: str, whole: Whole, tmp_path: Pa
         Simulation(scenario([server.url], decoding, timeout_s), tmp_path / "run").run_sync()
         if row.fault == "slow_loris":  # the connections are closed, or the server would be at it for `hang_s`
             assert eventually(lambda: server.in_flight == 0)
-    said = errors(tmp_path / "run")
+    said = errors(tmp_path / "run", ("cancelled:",))
     assert bool(said) == bool(row.fault)
     assert len(said) >= sum(server.failed.values())
     assert all(row.says in error for error in said), said
@@ -262,7 +263,7 @@ def test_a_key_that_is_changed_during_a_run(whole: Whole, monkeypatch: pytest.Mo
 
 
 def stepwise(path: Path, servers: list[StubServer], on_step: Callable[[StepResult], None]) -> None:
-    Simulation(scenario([server.url for server in servers], "json", SHORT_S), path).run_sync(on_step)
+    Simulation(scenario([server.url for server in servers], "json", 2 * SHORT_S), path).run_sync(on_step)
 
 
 def test_one_of_three_dies_and_comes_back(whole: Whole, tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_one_of_three_dies_and_comes_back(whole: Whole, tmp_path: Path) -> None:
                 servers[0].stop()
             if result.step == 3:
                 servers[0].start()
-                time.sleep(SHORT_S / 4)  # the longest wait before a probe
+                time.sleep(SHORT_S / 2)  # the longest wait before a probe
 
         stepwise(tmp_path / "run", servers, on_step)
     first, *_, third, fourth = counts
