@@ -22,6 +22,7 @@ from oasis.agents.prompting.templates import Templates, choice_rules, interview_
 from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
+    AnswerSource,
     Applied,
     Completion,
     Decisions,
@@ -305,9 +306,9 @@ def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
 def _answer(completion: Completion) -> Answer:
     agent = completion.request.agent_id
     if completion.status != "ok":
-        return Answer(agent, float("nan"), None, FAILURES[completion.status])
+        return Answer(agent, float("nan"), None, AnswerSource.LLM, FAILURES[completion.status])
     reading: Reading = completion.value
-    return Answer(agent, reading.value, reading.text)
+    return Answer(agent, reading.value, reading.text, AnswerSource.LLM)
 
 
 def _client(ctx: PolicyContext) -> InferenceClient:

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from oasis.actions import READ_ACTIONS, Action, ActionBatch
 from oasis.agents.script_table import Script, read_script, script_of_rows
 from oasis.errors import ScenarioError
-from oasis.interfaces import Answer, Applied, Decisions, Observations, Parameters, PolicyContext, Question
+from oasis.interfaces import Answer, AnswerSource, Applied, Decisions, Observations, Parameters, PolicyContext, Question
 from oasis.plugins import parse_parameters
 from oasis.world.store import Store
 from oasis.world.world import World
@@ -116,7 +116,7 @@ class Scripted:
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Return no values: a table of actions holds no opinions."""
         text = "This agent follows a script of actions and has no answers."
-        return [Answer(int(agent), float("nan"), text) for agent in agents]
+        return [Answer(int(agent), float("nan"), text, AnswerSource.SCRIPT) for agent in agents]
 
     def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
         """Keep nothing."""

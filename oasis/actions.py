@@ -137,6 +137,8 @@ class Outcome(IntEnum):
     """No usable answer from the server, after all retries."""
     LLM_INVALID = 21
     """Answers came, and none fitted the schema."""
+    NO_STANCE = 22
+    """Of an interview: the agent answers by its stance, and has none."""
 
     @property
     def label(self) -> str:

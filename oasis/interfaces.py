@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -32,6 +32,7 @@ from oasis.world.world import World
 __all__ = [
     "Activation",
     "Answer",
+    "AnswerSource",
     "Applied",
     "Ask",
     "ChecksAgents",
@@ -53,6 +54,7 @@ __all__ = [
     "RowFlag",
     "Schema",
     "Source",
+    "Stances",
     "StepContext",
     "Views",
     "schema_text",
@@ -508,14 +510,35 @@ class Question:
         ):
             raise InputError(f"a question's options are two or more, each another and none empty, got {self.options}")
 
+    @property
+    def whole(self) -> bool:
+        """Whether the scale's numbers are whole: both its ends are, and lie at most 100 apart."""
+        if self.scale is None:
+            return False
+        low, high = self.scale
+        return float(low).is_integer() and float(high).is_integer() and high - low <= 100
+
+
+class AnswerSource(StrEnum):
+    """What an answer was made by."""
+
+    LLM = "llm"
+    MODEL = "model"
+    """Numbers of the agent, by a formula."""
+    SCRIPT = "script"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An agent's answer. `value` is the number, or the index of the option; NaN where there is none."""
+    """An agent's answer. `value` is the number, or the index of the option; NaN where there is none.
+
+    `source` is None in recordings of versions that did not keep it.
+    """
 
     agent_id: int
     value: float
     text: str | None
+    source: AnswerSource | None
     outcome: Outcome = Outcome.ACCEPTED
     probabilities: tuple[float, ...] | None = None
 
@@ -553,6 +576,21 @@ class PolicyContext:
     platform: str = "x"
 
 
+@dataclass(frozen=True, slots=True)
+class Stances:
+    """Stances of agents.
+
+    Attributes
+    ----------
+    agent_ids : ndarray, shape (n,), int32
+        Each agent once.
+    values : ndarray, shape (n,), float32
+    """
+
+    agent_ids: I32
+    values: F32
+
+
 @dataclass(slots=True)
 class Decisions:
     """What a policy decided.
@@ -563,10 +601,14 @@ class Decisions:
         At least one row per observed agent; rows of an agent adjacent, agents in the order observed.
     updates : dict
         Owned state to write after commit, by table name; what it means is the policy's own business.
+    stances : Stances or None
+        Stances that agents observed have from the next step on; the engine writes ``users.stance`` after commit.
+        It is the one column of the world that decisions change. None for a policy that leaves stances alone.
     """
 
     actions: ActionBatch
     updates: dict[str, Any] = field(default_factory=dict)
+    stances: Stances | None = None
 
 
 @runtime_checkable
@@ -605,8 +647,8 @@ class Policy(Protocol):
     """How agents choose among actions. Stateless but for the tables it declares.
 
     A class may set ``decides_in_events = True``: all that it decides is in its events (every text is `content`, none a
-    `text_id`; ``updates`` are empty; no action aims at what an earlier one failed to create). Then steps that are
-    executed again take its decisions from there, and it is not asked.
+    `text_id`; no ``updates``, no ``stances``; no action aims at what an earlier one failed to create). Then steps that
+    are executed again take its decisions from there, and it is not asked.
     """
 
     needs_embeddings: ClassVar[bool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["EVENTS", "IMPRESSIONS", "INTERVIEWS", "LLM_CALLS", "STEP_TABLES", "TOKENS"]
+__all__ = ["EVENTS", "IMPRESSIONS", "INTERVIEWS", "LATER", "LLM_CALLS", "STEP_TABLES", "TOKENS"]
 
 _LABEL = pa.dictionary(pa.int16(), pa.string())
 
@@ -74,9 +74,12 @@ INTERVIEWS = pa.schema(
         ("text", pa.large_string()),
         ("probabilities", pa.list_(pa.float32())),
         ("policy", _LABEL),
-        ("outcome", _LABEL),  # accepted, llm_failed, llm_invalid
+        ("outcome", _LABEL),  # accepted, llm_failed, llm_invalid, no_stance
+        ("source", _LABEL),  # llm, model, script
     ]
 )
+LATER: dict[str, tuple[str, ...]] = {"interviews": ("source",)}
+"""Columns, by table, that runs of earlier versions lack and step digests leave out; there they read as null."""
 STEP_TABLES: dict[str, pa.Schema] = {
     "events": EVENTS,
     "impressions": IMPRESSIONS,

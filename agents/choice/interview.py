@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from oasis.actions import Outcome
 from oasis.agents.choice.content import agent_topics
 from oasis.grammar import TOPICS, guess_topics
-from oasis.interfaces import Answer, PolicyContext, Question
+from oasis.interfaces import Answer, AnswerSource, PolicyContext, Question
 from oasis.kernels import choice as kernel
 from oasis.randomness import text_key
 
@@ -17,8 +18,6 @@ __all__ = ["answer"]
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 
-NOISE = 0.1
-"""Half-width of the noise of an answer on a scale, as a share of the scale. Assumed."""
 FIT = 4.0
 """How strongly stance orders the options of a question (utility lost at the far end). Assumed."""
 TOPIC_BONUS = 2.0
@@ -28,31 +27,34 @@ TOPIC_BONUS = 2.0
 def answer(agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
     """Return one answer per agent, in the order given. Pure: nothing changes, no draw of the run is used.
 
-    On a scale: stance (-1 to 1) mapped onto it, plus noise of up to a tenth of it; a drawn point where the stance is
-    unknown. Of options, read as ordered from stance -1 to 1: a multinomial logit of the distance to the stance and of
-    whether the option names one of the agent's interests. An open question is answered by naming the interests.
-    The noise is keyed by agent and question, so an agent asked twice answers alike unless its stance changed.
+    On a scale: the stance (-1 to 1) mapped linearly onto it, without a text; where the scale's numbers are whole, the
+    nearest one (of two the even one). An agent without a stance has no answer, and the outcome says so. Of options,
+    read as ordered from stance -1 to 1: a multinomial logit of the distance to the stance and of whether the option
+    names one of the agent's interests; its noise is keyed by agent and question, so an agent asked twice answers alike
+    unless its stance changed. An open question is answered by naming the interests.
     """
-    world, draws = ctx.world, ctx.base.draws
-    keys = world.users["key"][agents]
-    item = text_key(f"{question.question_id}\x1f{question.text}")
+    world, source = ctx.world, AnswerSource.MODEL
     stance = world.users["stance"][agents].astype(np.float64)
     place = np.clip((stance + 1.0) / 2.0, 0.0, 1.0)
-    drawn = draws.uniform("interview", 0, keys, np.full(len(agents), item))
-    topics = agent_topics(world, agents, draws)
-    about = [" and ".join(TOPICS[t] for t in row if t >= 0) for row in topics]
+    ids = agents.tolist()
     if question.scale is not None:
         low, high = question.scale
-        at = np.where(np.isnan(place), drawn, np.clip(place + NOISE * (2.0 * drawn - 1.0), 0.0, 1.0))
-        values = low + (high - low) * at
-        return [Answer(int(a), float(v), f"I would say {v:.2f}.") for a, v in zip(agents, values, strict=True)]
+        values = low * (1.0 - place) + high * place
+        values = np.rint(values) if question.whole else np.clip(values, low, high)  # off by an ulp at most
+        return [
+            Answer(a, v, None, source, Outcome.NO_STANCE if np.isnan(v) else Outcome.ACCEPTED)
+            for a, v in zip(ids, values.tolist(), strict=True)
+        ]
+    topics = agent_topics(world, agents, ctx.base.draws)
     if question.options is not None:
+        keys, item = world.users["key"][agents], text_key(f"{question.question_id}\x1f{question.text}")
         chosen, probabilities = _options(question.options, place, topics, keys, item, ctx)
         return [
-            Answer(int(a), float(c), question.options[c], probabilities=tuple(p.tolist()))
-            for a, c, p in zip(agents, chosen, probabilities, strict=True)
+            Answer(a, float(c), question.options[c], source, probabilities=tuple(p.tolist()))
+            for a, c, p in zip(ids, chosen, probabilities, strict=True)
         ]
-    return [Answer(int(a), float("nan"), f"What I care about is {t}.") for a, t in zip(agents, about, strict=True)]
+    about = [" and ".join(TOPICS[t] for t in row if t >= 0) for row in topics]
+    return [Answer(a, float("nan"), f"What I care about is {t}.", source) for a, t in zip(ids, about, strict=True)]
 
 
 def _options(

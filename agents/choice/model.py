@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from oasis.actions import Action
+from oasis.agents.choice.stance_rules import OpinionParameters
 from oasis.errors import nearest
 from oasis.interfaces import Parameters
 
@@ -82,6 +83,8 @@ class ChoiceParameters(Parameters):
         examined post with ``comments * persistence ** p``.
     reuse, reply_to_comment : float
         Share of new posts that repeat a post from before the run; share of comments that answer a comment.
+    opinion : OpinionParameters, optional
+        The rule by which stances move; without one they stay.
     """
 
     coefficients: dict[str, dict[str, Coefficient]] = {}
@@ -91,6 +94,7 @@ class ChoiceParameters(Parameters):
     comments: Probability | None = None
     reuse: Probability | None = None
     reply_to_comment: Probability | None = None
+    opinion: OpinionParameters | None = None
 
     @field_validator("coefficients", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from oasis.agents.choice.content import fill_in
 from oasis.agents.choice.interview import answer
 from oasis.agents.choice.model import FEATURES, ChoiceParameters, Model
 from oasis.agents.choice.occasions import Choices
+from oasis.agents.choice.opinion import Anchors, moved
 from oasis.agents.choice.reading import Looked, look_up
 from oasis.agents.choice.shown import Shown, examine, places
 from oasis.interfaces import Answer, Applied, Decisions, Observations, PolicyContext, Question
@@ -53,6 +54,7 @@ class Choice:
 
     def __init__(self, parameters: ChoiceParameters | None = None) -> None:
         self.parameters = parameters or ChoiceParameters()
+        self._anchors = Anchors()
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
@@ -66,8 +68,9 @@ class Choice:
         return cls(parse_parameters(ChoiceParameters, parameters, "policies.parameters"))
 
     def tables(self) -> Mapping[str, Store]:
-        """Return no stores: the model has no memory but the world's."""
-        return {}
+        """Return the store ``anchors`` where the rule of opinion has them; the model has no other memory."""
+        opinion = self.parameters.opinion
+        return {"anchors": self._anchors} if opinion is not None and opinion.anchored else {}
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Choose actions; the same for each agent whatever agents are asked together."""
@@ -78,7 +81,9 @@ class Choice:
         return answer(agents, question, ctx)
 
     def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
-        """Keep nothing."""
+        """Keep the stances that agents began with."""
+        for agents, stances in decisions.updates.get("anchors", ()):
+            self._anchors.keep(agents, stances)
 
     def _decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         model = Model.build(ctx.platform, ctx.allowed, self.parameters)
@@ -88,7 +93,12 @@ class Choice:
         examined = examine(shown, model, ctx, 0)
         found = None if looked is None else examine(looked.posts, model, ctx, 1)
         choices, rows = _all_choices(agent_ids, examined, found, looked, model, ctx)
-        return Decisions(self._assemble(agent_ids, choices, rows, examined, found, looked, model, ctx))
+        decisions = Decisions(self._assemble(agent_ids, choices, rows, examined, found, looked, model, ctx))
+        if (rule := self.parameters.opinion) is not None:
+            parts = [examined] if found is None else [examined, found]
+            decisions.stances, begun = moved(rule, self._anchors, agent_ids, parts, ctx)
+            decisions.updates = {"anchors": begun} if rule.anchored else {}
+        return decisions
 
     def _assemble(
         self,

@@ -52,8 +52,7 @@ class Form:
             answer = {"type": "string", "enum": list(q.options)}
         elif q.scale is not None:
             low, high = q.scale
-            whole = float(low).is_integer() and float(high).is_integer()
-            if whole and high - low <= 100:
+            if q.whole:
                 answer = {"type": "integer", "enum": list(range(int(low), int(high) + 1))}
             else:
                 answer = {"type": "number", "minimum": low, "maximum": high}

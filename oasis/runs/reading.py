@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oasis.errors import RunDirectoryError, nearest
-from oasis.records import STEP_TABLES
+from oasis.records import LATER, STEP_TABLES
 from oasis.runs.blocks import metrics_frame, read_marks, read_recorded
 from oasis.runs.directory import INITIAL, WORLD_TABLES
 from oasis.runs.manifest import Manifest
@@ -149,11 +149,14 @@ class Run:
         if self.ended:
             _check_complete(self.path / name, files, self.manifest.steps_done)
         parts = []
-        if files:
+        if files and name in LATER:
+            schema = STEP_TABLES[name]
+            parts = [_from_arrow(schema.empty_table(), schema), *(_scan([file]) for file in files)]
+        elif files:
             parts.append(_scan(files))
         if rest.num_rows or not files:
             parts.append(_from_arrow(rest, STEP_TABLES[name]))
-        return pl.concat(parts)
+        return pl.concat(parts, how="diagonal" if name in LATER else "vertical")
 
     def _world(self, name: str) -> pl.LazyFrame:
         path = self.path / f"{name}.parquet"

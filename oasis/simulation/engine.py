@@ -17,7 +17,7 @@ from oasis.actions import Action, ActionBatch, Outcome, TargetKind
 from oasis.clock import Clock
 from oasis.interfaces import Applied, InferenceClient, Observations, Policy, Question, Recommender, StepContext
 from oasis.kernels.threads import both
-from oasis.records import INTERVIEWS, LLM_CALLS
+from oasis.records import INTERVIEWS, LATER, LLM_CALLS
 from oasis.scenario import Intervention
 from oasis.simulation.assembly import Parts, build_recommender
 from oasis.simulation.commit import commit
@@ -192,6 +192,8 @@ class Engine:
             rows = slice(start, start + len(decision.actions))
             policy.committed(world, decision, Applied(back.outcome[rows], back.created_id[rows]))
             start = rows.stop
+            if decision.stances is not None:
+                world.users["stance"][decision.stances.agent_ids] = decision.stances.values
         world.step = step
         watch.lap("commit")
         self._embed(ctx.frozen["posts"])
@@ -200,13 +202,17 @@ class Engine:
         tables = self._tables(step, outside, batch, applied, seen, reader)
         tables["interviews"] = interviews
         self._recommender.update(world, tables["events"], tables["impressions"])
+        stances = None
+        if any(decision.stances is not None for decision in decisions):
+            stances = hashlib.blake2b(world.users["stance"][active].tobytes(), digest_size=16)
         warm_up = step <= parts.scenario.simulation.warmup_steps
         self.digest, measured = both(
-            lambda: self._chained(tables, active),
+            lambda: self._chained(tables, active, b"" if stances is None else stances.digest()),
             lambda: step_metrics(world, seen, batch, applied, platform.actions, warm_up),
         )
         watch.lap("tables")
-        metrics = {"step": step, **measured, "step_digest": self.digest.hex(), **watch.laps}
+        moved = {} if stances is None else {"stance_digest": stances.hexdigest()}
+        metrics = {"step": step, **measured, **moved, "step_digest": self.digest.hex(), **watch.laps}
         self.torn = False
         return StepResult(step, active, world.users["policy"][active], _failed(active, decided), tables, metrics)
 
@@ -302,13 +308,14 @@ class Engine:
         calls = LLM_CALLS.empty_table() if self._inference is None else self._inference.take_records()
         return {"events": events, "impressions": impressions, "llm_calls": calls}
 
-    def _chained(self, tables: dict[str, pa.Table], active: npt.NDArray[np.int32]) -> bytes:
+    def _chained(self, tables: dict[str, pa.Table], active: npt.NDArray[np.int32], stances: bytes) -> bytes:
         world = self.parts.world
         digest = hashlib.blake2b(self.digest, digest_size=16)
         for name in ("events", "impressions", "interviews"):
-            digest.update(digest_table(tables[name]))
+            digest.update(digest_table(tables[name].drop_columns(list(LATER.get(name, ())))))
         digest.update(world.seen.content(active))
         digest.update(world.engaged.content(active))
+        digest.update(stances)
         return digest.digest()
 
 

@@ -17,6 +17,7 @@ from oasis.interfaces import (
     Policy,
     PolicyContext,
     Recommender,
+    Stances,
     StepContext,
 )
 from oasis.kernels.threads import available, each
@@ -77,11 +78,12 @@ async def decide(
     for mine_sliced, which in zip(slices, rows, strict=True):
         parts = [next(answers) for _ in mine_sliced]
         actions = ActionBatch.concat([p.actions for p in parts])
-        _check(actions, observations.agent_ids[which])
+        stances = _stances(parts)
+        _check(actions, stances, observations.agent_ids[which])
         updates: dict[str, object] = {}
         for name in {name for p in parts for name in p.updates}:
             updates[name] = [p.updates[name] for p in parts if name in p.updates]
-        decided.append(Decisions(actions, updates))
+        decided.append(Decisions(actions, updates, stances))
     return decided
 
 
@@ -97,12 +99,24 @@ def policy_context(
     return PolicyContext(base, world, policy, platform.actions, reader.ask, inference, platform.name)
 
 
-def _check(actions: ActionBatch, agents: I32) -> None:
+def _stances(parts: Sequence[Decisions]) -> Stances | None:
+    given = [p.stances for p in parts if p.stances is not None]
+    if not given:
+        return None
+    return Stances(np.concatenate([s.agent_ids for s in given]), np.concatenate([s.values for s in given]))
+
+
+def _check(actions: ActionBatch, stances: Stances | None, agents: I32) -> None:
     """Refuse decisions that leave an agent out, repeat one or invent one: a fault of the policy's code."""
     ids = actions.agent_id
     first = ids[np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])[: len(ids)]]
     if not np.array_equal(first, agents):
         raise ValueError("a policy must return adjacent rows for each observed agent, in the order observed")
+    if stances is None:
+        return
+    once = len(np.unique(stances.agent_ids)) == len(stances.agent_ids) == len(stances.values)
+    if not (once and np.isin(stances.agent_ids, agents).all() and np.isfinite(stances.values).all()):
+        raise ValueError("a policy may give stances, finite ones, only to observed agents, once to each")
 
 
 def _slices(agents: npt.NDArray[np.integer], size: int) -> list[npt.NDArray[np.integer]]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from oasis.actions import READ_ACTIONS, USER_ACTIONS, Action, ActionBatch, Outcome, TargetKind, own_creation
 from oasis.errors import ReplayError
-from oasis.interfaces import Answer, Decisions, Observations, Policy, PolicyContext, Question
+from oasis.interfaces import Answer, AnswerSource, Decisions, Observations, Policy, PolicyContext, Question
 from oasis.records import STEP_TABLES
 from oasis.runs.blocks import block_files, read_recorded
 from oasis.runs.reading import Run
@@ -176,6 +176,7 @@ def _answer(row: Mapping[str, Any], outcomes: Mapping[str, int]) -> Answer:
         row["agent_id"],
         float("nan") if value is None else value,
         row["text"],
+        None if row["source"] is None else AnswerSource(row["source"]),
         Outcome(outcomes[row["outcome"]]),
         None if said is None else tuple(said),
     )

@@ -128,6 +128,7 @@ def interview_rows(
                 "probabilities": None if a.probabilities is None else list(a.probabilities),
                 "policy": policies[policy_of[a.agent_id]],
                 "outcome": a.outcome.label,
+                "source": a.source,
             }
             for a in answers
         ],

@@ -103,6 +103,25 @@ class PolicyTests:
             decisions = _run(policy, observations_of(world, first_agents(world)), self.context(world))
             assert (decisions.actions.text_id == -1).all()
             assert not decisions.updates
+            assert decisions.stances is None
+
+    def test_stances_are_of_observed_agents(self) -> None:
+        """A policy that moves stances moves those of observed agents, each once, the same asked together or apart."""
+        world, policy = policy_world(), self.make()
+        ctx, before = self.context(world), world.users["stance"].copy()
+        together = _run(policy, observations_of(world, first_agents(world)[:20]), ctx).stances
+        assert np.array_equal(world.users["stance"], before)
+        if together is None:
+            return
+        slices = (first_agents(world)[:3], first_agents(world)[3:20])
+        parts = [_run(policy, observations_of(world, agents), ctx).stances for agents in slices]
+        given = [part for part in parts if part is not None]
+        assert np.array_equal(together.agent_ids, np.concatenate([part.agent_ids for part in given]))
+        assert np.array_equal(together.values, np.concatenate([part.values for part in given]))
+        assert together.values.dtype == np.float32
+        assert np.isfinite(together.values).all()
+        assert len(np.unique(together.agent_ids)) == len(together.agent_ids)
+        assert together.agent_ids.max(initial=0) < 20
 
     def test_batches_do_not_matter(self) -> None:
         """Deciding for agents apart gives what deciding for them together gives."""

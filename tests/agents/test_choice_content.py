@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from oasis.actions import Action
+from oasis.actions import Action, Outcome
 from oasis.agents.choice import Choice
 from oasis.agents.choice.content import agent_topics, earlier_texts
 from oasis.agents.choice.model import _ACTIONS
 from oasis.grammar import TOPICS, guess_topics
-from oasis.interfaces import Question
+from oasis.interfaces import Answer, AnswerSource, Question
 from oasis.randomness import Draws
 from oasis.testing.policy import observations_of, policy_context, policy_world
 
@@ -123,14 +123,31 @@ async def ask(question, stance, agents=400):
     return await Choice().interview(np.arange(agents, dtype=np.int32), question, policy_context(world))
 
 
-async def test_scale_answers_follow_the_stance():
-    question = Question("q", "How far do you agree?", scale=(1.0, 5.0))
-    means = [np.mean([a.value for a in await ask(question, stance)]) for stance in (-1.0, 0.0, 1.0)]
-    assert means[0] < 1.4
-    assert means[1] == pytest.approx(3.0, abs=0.1)
-    assert means[2] > 4.6
-    unknown = [a.value for a in await ask(question, np.nan)]
-    assert np.mean(unknown) == pytest.approx(3.0, abs=0.25)
+@pytest.mark.parametrize(
+    ("scale", "stance", "value"),
+    [
+        ((1.0, 5.0), -1.0, 1.0),
+        ((1.0, 5.0), 0.26, 4.0),
+        ((1.0, 5.0), 0.25, 4.0),  # 3.5: to the even one
+        ((1.0, 10.0), 0.0, 6.0),  # 5.5
+        ((1.0, 5.0), -0.25, 2.0),  # 2.5
+        ((1.0, 5.0), 1.0, 5.0),
+        ((0.0, 0.7), 0.5, 0.525),
+        ((-1.0, 200.0), -0.5, 49.25),  # too long for whole numbers
+        ((0.1, 0.7), 1.0, 0.7),
+    ],
+)
+async def test_answers_on_a_scale_are_the_stance(scale, stance, value):
+    (answer,) = await ask(Question("q", "How far do you agree?", scale=scale), stance, agents=1)
+    assert answer == Answer(0, pytest.approx(value, rel=1e-7), None, AnswerSource.MODEL)
+    assert scale[0] <= answer.value <= scale[1]
+
+
+async def test_who_has_no_stance_has_no_answer_on_a_scale():
+    (answer,) = await ask(Question("q", "How far do you agree?", scale=(1.0, 5.0)), np.nan, agents=1)
+    assert np.isnan(answer.value)
+    assert answer.text is None
+    assert answer.outcome == Outcome.NO_STANCE
 
 
 async def test_option_answers_have_the_probabilities_they_say():

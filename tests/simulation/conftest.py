@@ -126,10 +126,12 @@ def scenario(number: int, url: str) -> dict[str, Any]:
     """Return scenario `number`: platforms, recommenders, policies, blocks and checkpoints vary."""
     draw = random.Random(number)
     platform = ("x", "reddit")[number % 2]
+    opinion = [None, {"rule": "friedkin-johnsen"}, None, {"rule": "deffuant", "confidence": 1.0}][number % 4]
+    choice: dict[str, Any] = {"kind": "choice", "parameters": {} if opinion is None else {"opinion": opinion}}
     policies: list[dict[str, Any]] = [
-        [{"kind": "llm", "share": 0.3}, {"kind": "choice"}],
-        [{"kind": "llm", "select": {"top": "followers", "count": 12}}, {"kind": "choice"}],
-        [{"kind": "choice", "share": 0.5}, {"kind": "llm"}],
+        [{"kind": "llm", "share": 0.3}, choice],
+        [{"kind": "llm", "select": {"top": "followers", "count": 12}}, choice],
+        [choice | {"share": 0.5}, {"kind": "llm"}],
     ][number % 3]
     interventions: list[dict[str, Any]] = [
         {"step": 2, "kind": "post", "agents": {"count": 2}, "content": "News", "likes": 9},

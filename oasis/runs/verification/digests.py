@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from oasis.actions import TargetKind
-from oasis.records import STEP_TABLES
+from oasis.records import LATER, STEP_TABLES
 from oasis.runs.checkpoints import CHECKPOINTS, read_checkpoint
 from oasis.runs.manifest import MANIFEST
 from oasis.runs.tables import world_tables
@@ -31,7 +31,7 @@ _NO_STORE = frozenset({ATTRIBUTES, EMBEDDINGS, "run@active"})
 
 def check_digests(ev: Evidence, events: Events) -> Found:
     """Each step's digest follows from the one before and the step's rows, as `oasis.simulation.engine` makes it."""
-    recorded = ev.digests()
+    recorded, stances = ev.digests(), ev.stance_digests()
     rows = {name: _Steps(ev, name) for name in _DIGESTED}
     seen, engaged = Ring(SEEN_WIDTH), Ring(ENGAGED_WIDTH)
     for ring in (seen, engaged):
@@ -53,9 +53,10 @@ def check_digests(ev: Evidence, events: Events) -> Found:
         active = np.unique(events.agent[of_step][~events.outside[of_step]])
         chain = hashlib.blake2b(digest, digest_size=16)
         for name in _DIGESTED:
-            chain.update(digest_table(tables[name]))
+            chain.update(digest_table(tables[name].drop_columns(list(LATER.get(name, ())))))
         chain.update(seen.content(active))
         chain.update(engaged.content(active))
+        chain.update(stances.get(step, b""))
         digest = chain.digest()
         if digest.hex() != recorded.get(step):
             wrong.append((step, digest.hex()))

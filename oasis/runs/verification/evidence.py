@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from oasis.records import STEP_TABLES
+from oasis.records import LATER, STEP_TABLES
 from oasis.runs.blocks import Mark
 from oasis.runs.directory import CURRENT, INITIAL
 from oasis.runs.manifest import Manifest
@@ -117,6 +117,14 @@ class Evidence:
             return {}
         return dict(zip(metrics["step"].to_list(), metrics["step_digest"].to_list(), strict=True))
 
+    def stance_digests(self) -> dict[int, bytes]:
+        """Return the digest of stances by step, of steps in which a rule moved them."""
+        metrics = self.tables.get("metrics")
+        if metrics is None or metrics.schema.get("stance_digest") != pl.String or "step" not in metrics.columns:
+            return {}
+        given = metrics.filter(pl.col("stance_digest").str.contains("^([0-9a-f]{2})*$"))
+        return {step: bytes.fromhex(digest) for step, digest in given.select("step", "stance_digest").iter_rows()}
+
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of a part.
 
@@ -134,7 +142,7 @@ class Evidence:
                 if made is None:
                     raise
                 path = made
-        table = read_parquet(path, schema, columns)
+        table = read_parquet(path, schema, columns, LATER.get(part.table, ()))
         if self.alive:  # a block that became whole meanwhile may hold later steps
             table = table.filter(pc.less_equal(table["step"], part.last))
         return table
@@ -166,13 +174,17 @@ class Evidence:
         return Problem(self.file_of(table, step), text, step)
 
 
-def read_parquet(path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None, later: Sequence[str] = ()
+) -> pa.Table:
     """Return a Parquet file, every value of it valid.
 
     Parameters
     ----------
     schema : pyarrow.Schema, optional
         What it must have; further columns are allowed where its metadata has the key ``open``.
+    later : sequence of str
+        Of its columns, those that may be missing, last ones; they are null then.
 
     Raises
     ------
@@ -181,9 +193,13 @@ def read_parquet(path: Path, schema: pa.Schema | None = None, columns: Sequence[
     try:
         check_is_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if schema is not None and (wrong := _schema_difference(file.schema_arrow, schema)):
+            lacking = [name for name in later if name not in file.schema_arrow.names]
+            if schema is not None and (wrong := _schema_difference(file.schema_arrow, schema, lacking)):
                 raise Unreadable(wrong)
             table = file.read(None if columns is None else list(columns)).replace_schema_metadata(None)
+        if schema is not None and columns is None:
+            for name in lacking:
+                table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
         table.validate(full=True)
     except Unreadable:
         raise
@@ -275,13 +291,13 @@ def json_numbers(content: pl.Series, key: str) -> npt.NDArray[np.int64]:
     return np.array(found, np.int64)
 
 
-def _schema_difference(found: pa.Schema, wanted: pa.Schema) -> str | None:
+def _schema_difference(found: pa.Schema, wanted: pa.Schema, lacking: Sequence[str] = ()) -> str | None:
     """Return how a schema differs from the one that it must be; None for not at all."""
-    missing = [name for name in wanted.names if name not in found.names]
+    missing = [name for name in wanted.names if name not in found.names and name not in lacking]
     if missing:
         return f"has no column {', '.join(missing)}"
     for one in wanted:
-        if found.field(one.name).type != one.type:
+        if one.name not in lacking and found.field(one.name).type != one.type:
             return f"column {one.name} is {found.field(one.name).type}, not {one.type}"
     further = [name for name in found.names if name not in wanted.names]
     if further and b"open" not in (wanted.metadata or {}):
