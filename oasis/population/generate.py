@@ -23,6 +23,7 @@ from oasis.kernels.threads import in_parts
 from oasis.population.follows import draw_follows
 from oasis.population.population import HistoryPosts, Population
 from oasis.population.rhythm import draw_activity
+from oasis.population.stances import draw_stances
 from oasis.randomness import Draws, Keys, agent_keys
 
 __all__ = ["GenerateParameters", "generate"]
@@ -60,6 +61,12 @@ class GenerateParameters(Parameters):
         Assumed.
     interests_min, interests_max : int
         Interests per agent: each number between them is as likely. Assumed.
+    stance_mean, stance_sd : float
+        Of the normal distribution that stances are drawn from, cut off at -1 and 1 (which moves the mean inwards and
+        lowers the spread). Without them stances are uniform.
+    stance_by_interest : float
+        Correlation of two agents' normal scores of stance where they share their main interest: 0 for none, 1 where
+        all of one main interest share a stance. The follow graph's assortativity carries it over to who follows whom.
     history : float
         Posts per agent before step 1.
     communities : bool
@@ -77,6 +84,9 @@ class GenerateParameters(Parameters):
     day_rhythm: float = Field(default=0.9, ge=0, le=1)
     interests_min: int = Field(default=2, ge=1, le=8)
     interests_max: int = Field(default=5, ge=1, le=8)
+    stance_mean: float | None = Field(default=None, ge=-1, le=1, allow_inf_nan=False)
+    stance_sd: float | None = Field(default=None, ge=0.01, le=10, allow_inf_nan=False)
+    stance_by_interest: float = Field(default=0.0, ge=0, le=1)
     history: float = Field(default=1.0, ge=0, le=1000)
     communities: bool = False
 
@@ -86,6 +96,8 @@ class GenerateParameters(Parameters):
             raise ValueError(
                 f"interests_min is {self.interests_min}, interests_max {self.interests_max}; give a pair in order"
             )
+        if (self.stance_mean is None) != (self.stance_sd is None):
+            raise ValueError(f"stance_mean is {self.stance_mean}, stance_sd {self.stance_sd}; give both or neither")
         return self
 
 
@@ -106,7 +118,7 @@ def generate(parameters: GenerateParameters, seed: int, mean_active: float) -> P
         persona=pa.nulls(n, pa.large_string()),
         group=names.take(pa.array(topics[:, 0])),
         activity=activity,
-        stance=(2.0 * draws.uniform("population.stance", 0, keys) - 1.0).astype(np.float32),
+        stance=draw_stances(draws, keys, topics[:, 0], parameters),
         base_followers=np.zeros(n, np.int32),
         follower=follower,
         followee=followee,

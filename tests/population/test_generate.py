@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import kstest, truncnorm
 
 from oasis.errors import ScenarioError
 from oasis.grammar import TOPICS
@@ -30,6 +31,8 @@ def test_an_agent_is_the_same_in_a_larger_population() -> None:
     assert small.bio.equals(large.bio[:100])
     assert small.attributes.equals(large.attributes.slice(0, 100))
     np.testing.assert_array_equal(small.stance, large.stance[:100])
+    alike = [load_population("generate", agents=n, stance_by_interest=0.7).stance[:100] for n in (100, 250)]
+    np.testing.assert_array_equal(*alike)
     assert small.posts.text.equals(large.posts.text[: len(small.posts)])
 
 
@@ -61,6 +64,34 @@ def test_parameters_do_what_they_say() -> None:
     np.testing.assert_allclose(flat.activity, 0.05, rtol=1e-5)
     silent = load_population("generate", **base, history=0)  # type: ignore[arg-type]
     assert len(silent.posts) == 0
+
+
+def test_stances_are_uniform_or_truncated_normal() -> None:
+    plain = load_population("generate", agents=20_000).stance
+    np.testing.assert_allclose(np.quantile(plain, [0.1, 0.5, 0.9]), [-0.8, 0.0, 0.8], atol=0.03)
+    near = load_population("generate", agents=20_000, stance_mean=0.2, stance_sd=0.1).stance
+    assert near.mean() == pytest.approx(0.2, abs=0.003)
+    assert near.std() == pytest.approx(0.1, rel=0.02)
+    for mean, sd in ((0.5, 0.4), (-1.0, 0.5), (0.0, 3.0)):
+        found = load_population("generate", agents=20_000, stance_mean=mean, stance_sd=sd).stance
+        wanted = truncnorm((-1 - mean) / sd, (1 - mean) / sd, mean, sd)
+        assert kstest(found, wanted.cdf).statistic < 1.36 / 20_000**0.5
+        assert np.abs(found).max() <= 1
+    with pytest.raises(ScenarioError, match="stance_mean is 0.5, stance_sd None; give both or neither"):
+        load_population("generate", agents=5, stance_mean=0.5)
+
+
+def test_stances_follow_interests_and_so_do_follows() -> None:
+    """Opinion is as assortative on the graph as interests are, times what they share."""
+    keys: dict[str, float] = {"agents": 8000, "seed": 4, "stance_mean": 0.0, "stance_sd": 0.3, "assortativity": 0.6}
+    for shared in (0.0, 0.5, 1.0):
+        found = load_population("generate", **keys, stance_by_interest=shared)  # type: ignore[arg-type]
+        assert found.stance.mean() == pytest.approx(0.0, abs=0.03)
+        assert found.stance.std() == pytest.approx(0.3, rel=0.05)
+        ends = found.stance[found.follower], found.stance[found.followee]
+        assert np.corrcoef(*ends)[0, 1] == pytest.approx(0.6 * shared, abs=0.08)
+    by_group = [found.stance[np.asarray(found.group) == group] for group in TOPICS]
+    assert all(np.ptp(stances) == 0 for stances in by_group)
 
 
 def test_interests() -> None:
