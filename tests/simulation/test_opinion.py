@@ -96,6 +96,7 @@ def test_stances_move_and_are_those_of_the_end(tmp_path: Path) -> None:
     anchors = simulation.world["choice.anchors"].to_arrow()
     held = dict(zip(anchors["agent_id"].to_pylist(), anchors["stance"].to_pylist(), strict=True))
     assert all(held[agent] == begun[agent] for agent in held if agent not in (1, 2))
+    assert set(held) >= set(np.flatnonzero(changed)) - {1, 2}
 
 
 async def test_interviews_give_the_stance_and_say_by_what(tmp_path: Path) -> None:
