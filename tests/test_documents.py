@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from oasis.actions import OUTSIDE_ACTIONS
 from oasis.cli import main
 from oasis.cli.main import COMMANDS
+from oasis.experiments import baselines, measures, statistics
 from oasis.scenario import Scenario
 from oasis.simulation.intervention_kinds import KINDS
 
@@ -126,10 +127,18 @@ def _keys(annotation: object) -> list[str]:
 
 def test_the_architecture_names_every_module_with_its_first_line() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    for package in ("oasis", "agents", "platforms", "recsys"):
+    for package in ("oasis", "agents", "platforms", "recsys", "experiments"):
         for path in (ROOT / package).rglob("*.py"):
             if path.name == "__init__.py" or path.relative_to(ROOT).parts[:2] in LINKED:
                 continue
             first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0].rstrip(".")
             row = f"| `{path.stem}` | {first.replace('``', '`')} |"
             assert row in page, f"{path.relative_to(ROOT)}: ARCHITECTURE.md lacks the row: {row}"
+
+
+def test_the_page_of_measures_names_every_public_function() -> None:
+    page = (ROOT / "docs/measures.md").read_text("utf-8")
+    for module in (measures, statistics, baselines):
+        for name in module.__all__:
+            if name not in {"EdgeFit", "Followers"}:
+                assert f"`{name}`" in page, name

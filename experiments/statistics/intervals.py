@@ -25,7 +25,7 @@ from oasis.runs.comparison.estimates import paired
 __all__ = ["MIN_REPLICATES", "Interval", "bootstrap_t", "check_level", "paired_t"]
 
 MIN_REPLICATES = 5
-"""Pairs below which no effect is given: with 4, even the test by signs cannot fall below p = 0.12."""
+"""Pairs below which no effect is given: with 4, even the test by signs cannot fall below p = 0.125."""
 RESAMPLES = 9_999
 """One less than a multiple of the usual levels, so that quantiles are order statistics (Davison & Hinkley 1997)."""
 

@@ -3,7 +3,7 @@
 Random-effects model ``y = mu + sum over factors of (effect of its level) + rest``, all effects independent with mean
 0. The components are estimated by moments, without bias whatever the numbers of runs: Henderson (1953), "Estimation of
 variance and covariance components", Biometrics 9, method 1; Searle, Casella and McCulloch (1992), "Variance
-components", section 5.3. For one factor and equal numbers that is the analysis of variance. A nested factor is one
+components", chapter 5. For one factor and equal numbers that is the analysis of variance. A nested factor is one
 whose levels have different names in each level of the outer one; interactions are part of the rest.
 """
 

@@ -22,6 +22,7 @@ NAN = float("nan")
         ([7, 7, 7], [3, 3, 3], -4),  # across it
         ([5, 6], [9, 9], NAN),  # no direction at first
         ([7, 9, NAN], [8, 9, 1], 0.5),  # only those that answered twice
+        ([7, 1, 1], [8, NAN, NAN], 1),  # nor do the others say which way was up
         ([7, NAN], [NAN, 8], NAN),
     ],
 )

@@ -51,7 +51,7 @@ def test_one_factor_with_unequal_numbers():
     within = sum(np.var(g) * len(g) for g in groups) / (n.sum() - 3)
     grand = np.concatenate(groups).mean()
     between = sum(k * (np.mean(g) - grand) ** 2 for k, g in zip(n, groups, strict=True)) / 2
-    n0 = (n.sum() - (n**2).sum() / n.sum()) / 2  # Searle et al. 1992, p. 71
+    n0 = (n.sum() - (n**2).sum() / n.sum()) / 2  # Searle et al. 1992
     found = variances(runs, ["m"])
     assert found == {"m": pytest.approx((between - within) / n0), "rest": pytest.approx(within)}
 
