@@ -19,7 +19,7 @@ from oasis.errors import InputError
 from oasis.kernels import csr
 from oasis.randomness import Draws
 
-__all__ = ["EdgeFit", "Followers", "fit_edge_probability", "independent_cascade"]
+__all__ = ["EdgeFit", "Followers", "cascade_curves", "fit_edge_probability", "independent_cascade"]
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -64,33 +64,64 @@ def independent_cascade(graph: Followers, sources: Sequence[int], p: float, repl
     InputError
         If a source is not there, `p` is not between 0 and 1, or `replicates` is not positive.
     """
-    n = len(graph)
-    start = np.unique(np.asarray(sources, np.int64))
-    if not len(start) or start[0] < 0 or start[-1] >= n:
-        raise InputError(f"sources must be agents 0 to {n - 1}, got {list(sources)}")
     if not 0 <= p <= 1:
         raise InputError(f"p must lie between 0 and 1, got {p}")
     if replicates < 1:
         raise InputError(f"at least one replicate is needed, got {replicates}")
-    draws = Draws(seed)
+    return _rounds(graph, _starts(graph, sources), p, replicates, seed).reshape(replicates, len(graph))
+
+
+def cascade_curves(rounds: I32) -> dict[str, I64]:
+    """Return ``scale``, ``depth`` and ``max_breadth`` after each round, shape (r, last round + 1) each.
+
+    Counted as in `oasis.experiments.measures.cascade_growth`: an agent's depth is its round. Give a round the length
+    of a step to compare with runs.
+
+    Parameters
+    ----------
+    rounds : ndarray, shape (r, n), int32
+        Of `independent_cascade`.
+    """
+    width = int(rounds.max(initial=0)) + 1
+    replicate, agent = np.nonzero(rounds >= 0)
+    at = np.bincount(replicate * width + rounds[replicate, agent], minlength=len(rounds) * width)
+    new = at.reshape(len(rounds), width)
+    below = new.copy()
+    below[:, 0] = 0
+    return {
+        "scale": new.cumsum(axis=1),
+        "depth": np.maximum.accumulate(np.where(new > 0, np.arange(width), 0), axis=1),
+        "max_breadth": np.maximum.accumulate(below, axis=1),
+    }
+
+
+def _starts(graph: Followers, sources: Sequence[int]) -> I64:
+    start = np.unique(np.asarray(sources, np.int64))
+    if not len(start) or start[0] < 0 or start[-1] >= len(graph):
+        raise InputError(f"sources must be agents 0 to {len(graph) - 1}, got {list(sources)}")
+    return start
+
+
+def _rounds(graph: Followers, start: I64, p: float, replicates: int, seed: int, enough: float = np.inf) -> I32:
+    """Return rounds by cell (an agent in a replicate), not gone on with once more than `enough` cells share."""
+    n, draws = len(graph), Draws(seed)
     rounds = np.full(replicates * n, -1, np.int32)
-    # a cell is an agent in a replicate
     front = (np.arange(replicates)[:, None] * n + start).ravel()
     rounds[front] = 0
-    number = 0
-    while len(front):
+    number, shared = 0, len(front)
+    while len(front) and shared <= enough:
         number += 1
         agent = front % n
         degree = graph.indptr[agent + 1] - graph.indptr[agent]
         edge = csr.gather_numpy(graph.indptr, agent, np.concatenate([[0], np.cumsum(degree)]))
         replicate = np.repeat(front // n, degree)
-        cell = replicate * n + graph.indices[edge]
-        open_ = rounds[cell] < 0
-        replicate, edge, cell = replicate[open_], edge[open_], cell[open_]
         u = draws.uniform("independent-cascade", 0, replicate.astype(np.uint64), edge.astype(np.uint64))
-        front = np.unique(cell[u < p])
+        passed = np.flatnonzero(u < p)
+        cell = replicate[passed] * n + graph.indices[edge[passed]]
+        front = np.unique(cell[rounds[cell] < 0])
         rounds[front] = number
-    return rounds.reshape(replicates, n)
+        shared += len(front)
+    return rounds
 
 
 @dataclass(frozen=True)
@@ -115,7 +146,7 @@ def fit_edge_probability(
     graph: Followers,
     sources: Sequence[int],
     scale: float,
-    replicates: int = 200,
+    replicates: int = 100,
     seed: int = 0,
     tolerance: float = 1e-4,
 ) -> EdgeFit:
@@ -126,24 +157,29 @@ def fit_edge_probability(
     scale : float
         Agents that share, sources included.
     tolerance : float
-        Of p.
+        Of p, relative to it.
 
     Raises
     ------
     InputError
         If no p gives this scale: fewer than the sources, or more than can be reached.
     """
-    reachable = int((independent_cascade(graph, sources, 1.0, 1, seed) >= 0).sum())
-    least = len(set(sources))
+    start = _starts(graph, sources)
+    least, reachable = len(start), int((_rounds(graph, start, 1.0, 1, seed) >= 0).sum())
     if not least <= scale <= reachable:
         raise InputError(f"no edge probability gives a scale of {scale:g}: on this graph it is {least} to {reachable}")
 
-    def mean_scale(p: float) -> float:
-        return float((independent_cascade(graph, sources, p, replicates, seed) >= 0).sum(axis=1).mean())
+    if scale == least:
+        return EdgeFit(0.0, float(least), reachable)
 
-    low, high = 0.0, 1.0
-    while high - low > tolerance:
+    def mean_scale(p: float, enough: float = np.inf) -> float:
+        return int((_rounds(graph, start, p, replicates, seed, enough) >= 0).sum()) / replicates
+
+    low, high = 0.0, 1 / max(int(np.diff(graph.indptr).max(initial=1)), 1)
+    # from below, so that no large cascades are made on the way
+    while high < 1 and mean_scale(high, scale * replicates) < scale:
+        low, high = high, min(2 * high, 1.0)
+    while high - low > tolerance * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if mean_scale(middle) < scale else (low, middle)
-    best = min((low, high), key=lambda p: abs(mean_scale(p) - scale))
-    return EdgeFit(best, mean_scale(best), reachable)
+        low, high = (middle, high) if mean_scale(middle, scale * replicates) < scale else (low, middle)
+    return EdgeFit(high, mean_scale(high), reachable)

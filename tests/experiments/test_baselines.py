@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oasis.errors import InputError
-from oasis.experiments.baselines import Followers, fit_edge_probability, independent_cascade
+from oasis.experiments.baselines import Followers, cascade_curves, fit_edge_probability, independent_cascade
 from oasis.randomness import Draws
 
 
@@ -74,6 +74,24 @@ def test_a_path_stops_geometrically():
     assert scale.mean() == pytest.approx(2 - 2**-11, abs=4 * np.sqrt(2 / 8000))
 
 
+def test_curves_count_as_those_of_runs():
+    rounds = np.array([[0, 1, 1, 2, -1], [0, -1, -1, -1, -1], [0, 1, 2, 2, 2]], np.int32)
+    found = {name: curve.tolist() for name, curve in cascade_curves(rounds).items()}
+    assert found == {
+        "scale": [[1, 3, 4], [1, 1, 1], [1, 2, 5]],
+        "depth": [[0, 1, 2], [0, 0, 0], [0, 1, 2]],
+        "max_breadth": [[0, 2, 2], [0, 0, 0], [0, 1, 3]],
+    }
+
+
+def test_stopping_a_fit_early_changes_nothing():
+    generator = np.random.default_rng(2)
+    web = Followers.of(200, generator.integers(0, 200, 2000), generator.integers(0, 200, 2000))
+    fit = fit_edge_probability(web, [5], 60.0, replicates=50, seed=4)
+    scales = [(independent_cascade(web, [5], fit.p * f, 50, 4) >= 0).sum() / 50 for f in (0.999, 1.0)]
+    assert scales[0] < 60 <= scales[1] == fit.scale
+
+
 def test_edges_count_once_and_seeds_differ():
     double = graph_of(2, [(1, 0), (1, 0)])
     assert double.indices.tolist() == [1]
@@ -97,7 +115,8 @@ def test_the_fitted_p_gives_the_scale():
 
 def test_the_ends_of_p():
     assert fit_edge_probability(star(9), [0], 10).p == pytest.approx(1, abs=1e-3)
-    assert fit_edge_probability(star(9), [0], 1).p == pytest.approx(0, abs=1e-3)
+    assert fit_edge_probability(star(9), [0], 1).p == 0
+    assert fit_edge_probability(star(9), [0], 1.001).p < 0.01
     with pytest.raises(InputError, match="a scale of 11: on this graph it is 1 to 10"):
         fit_edge_probability(star(9), [0], 11)
 
