@@ -35,7 +35,7 @@ class RecommenderAudit(Kind):
     """``kind = "recsys-ab"``.
 
     Parameters of the design: ``group`` (the agents' attribute that groups them), ``changed_step`` (of the like that
-    the twins have more; feeds are compared in the steps after it).
+    the twins have more; feeds of that step are compared, which it is the first to change).
     """
 
     design: ClassVar[Path] = Path(__file__).parents[1] / "designs" / "recsys-ab.toml"
@@ -96,7 +96,7 @@ class RecommenderAudit(Kind):
                     rows.append((name, replicate, "amplification", _amplification(run, control, group)))
                 twin = results.run(name + TWIN, replicate) if name + TWIN in twins else None
                 if run is not None and twin is not None:
-                    before, after = (side.impressions.filter(pl.col("step") == step + 1) for side in (run, twin))
+                    before, after = (side.impressions.filter(pl.col("step") == step) for side in (run, twin))
                     rows.append((name, replicate, "stability", rank_list_sensitivity(before, after)["rbo"]))
         schema = {"arm": pl.String, "replicate": pl.Int64, "outcome": pl.String, "value": pl.Float64}
         return pl.DataFrame(rows, schema, orient="row")
