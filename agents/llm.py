@@ -161,7 +161,8 @@ class LLM:
 
     async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
         p = self.parameters
-        system = rules(self._templates, ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content)
+        counts = ctx.base.show_scores
+        system = rules(self._templates, ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content, counts)
         stage = Stage(ctx, self._memory, self._limits, self._templates)
         conversations = stage.begin(observations, system)
         for turn in range(p.max_turns):
@@ -198,7 +199,7 @@ class LLM:
         """Ask for odds and draw; who cannot be drawn for is asked for JSON."""
         p = self.parameters
         temperature = 1.0 if p.temperature is None else p.temperature
-        rules = choice_rules(self._templates, ctx.platform)
+        rules = choice_rules(self._templates, ctx.platform, ctx.base.show_scores)
         chooser = Chooser(client, ctx.world, ctx.base, rules, temperature, p.max_outside, p.calibrate)
         found = await act_by_stages(chooser, waiting, turn, p.max_content, p.max_tokens, p.temperature)
         left = [c for c, each in zip(waiting, found, strict=True) if each is None]

@@ -53,6 +53,7 @@ __all__ = [
     "RendersPrompts",
     "RowFlag",
     "Schema",
+    "ShowsScores",
     "Source",
     "Stances",
     "StepContext",
@@ -126,6 +127,9 @@ class StepContext:
     frozen : mapping
         Number of rows of each table (``frozen["posts"]`` ...) when the world was frozen for this step: after its
         interventions, before its decisions. A target with a smaller id existed then.
+    show_scores : bool
+        Whether agents see numbers of likes, dislikes, reposts and comments. Where not, a policy must not look at them
+        in the world's columns.
     """
 
     step: int
@@ -134,6 +138,7 @@ class StepContext:
     visible: Callable[[I32, I32], Bool]
     personal: bool = True
     frozen: Mapping[str, int] = field(default_factory=dict)
+    show_scores: bool = True
 
     @property
     def history_steps(self) -> int:
@@ -323,6 +328,16 @@ class Platform(Protocol):
         ``interview`` and ``swap_recommender`` are the engine's and are accepted without effect.
         A user action's object has ``agent`` (who is made to do it) and, where it needs one, ``text``.
         """
+        ...
+
+
+@runtime_checkable
+class ShowsScores(Protocol):
+    """What a platform has besides, if it may hide the numbers of likes, dislikes, reposts and comments from agents."""
+
+    @property
+    def show_scores(self) -> bool:
+        """Whether agents see them."""
         ...
 
 

@@ -19,6 +19,7 @@ from oasis.platforms.read import Reading
 from oasis.platforms.relations import follow, mute
 from oasis.platforms.round import I32, Bool, Round, Visible
 from oasis.platforms.rules import Rules
+from oasis.platforms.seeded import Seeded
 from oasis.platforms.targets import accept_reading, judge_agents, judge_targets
 from oasis.platforms.texts import judge_texts, store_texts
 from oasis.platforms.visibility import posts_visible
@@ -56,6 +57,7 @@ class SocialPlatform:
         self._actions = tuple(sorted({Action(a) for a in wanted}))
         self.rules = rules or Rules()
         self._reading = Reading(self.rules)
+        self._seeded = Seeded()
 
     @classmethod
     def from_parameters(cls, actions: Sequence[Action] | None, rules: Mapping[str, Any]) -> Self:
@@ -73,17 +75,24 @@ class SocialPlatform:
         """The user actions that are allowed, by code."""
         return self._actions
 
+    @property
+    def show_scores(self) -> bool:
+        """Whether agents see numbers of likes, dislikes, reposts and comments."""
+        return self.rules.show_scores
+
     def tables(self) -> Mapping[str, Store]:
         """Return no stores: all state is in the world's social tables."""
         return {}
 
     def visible(self, world: World, agents: I32, posts: I32) -> Bool:
         """Return whether each agent may see each post, shape (m,)."""
-        return posts_visible(world, agents, posts, self.rules.report_hide_threshold)
+        seen = posts_visible(world, agents, posts, self.rules.report_hide_threshold)
+        return seen if self.rules.show_written else seen & self._seeded.posts(world)[posts]
 
     def observe(self, world: World, agent_ids: I32, feeds: Feeds, ctx: StepContext) -> Observations:
         """Turn feeds into what agents see: rows they may not see removed, flags and comments added."""
-        return observe(world, agent_ids, feeds, ctx, self.rules, self._visible_in(world))
+        comments = None if self.rules.show_written else self._seeded.comments(world)
+        return observe(world, agent_ids, feeds, ctx, self.rules, self._visible_in(world), comments)
 
     def read(self, world: World, requests: ActionBatch, ctx: StepContext) -> Views:
         """Answer read-only actions from the frozen world, but for ``refresh``."""

@@ -8,22 +8,30 @@ import numpy.typing as npt
 from oasis.interfaces import Feeds, Observations, RowFlag, StepContext
 from oasis.kernels import platform as kernels
 from oasis.kernels.threads import in_parts
+from oasis.platforms.comment_order import ranked_comments
 from oasis.platforms.round import I32, I64, Bool, Visible
 from oasis.platforms.rules import Rules
 from oasis.world.world import World
 
-__all__ = ["NEWEST_COMMENTS", "observe", "shown_comments"]
+__all__ = ["observe", "shown_comments"]
 
-NEWEST_COMMENTS = 16
-"""How many of a post's newest comments compete for being shown. Assumed: a screen or two."""
 _LOOKED = 1000  # agents worth a thread
 _PICKED = 10_000  # rows worth a thread
 
 
 def observe(
-    world: World, agent_ids: I32, feeds: Feeds, ctx: StepContext, rules: Rules, visible: Visible
+    world: World,
+    agent_ids: I32,
+    feeds: Feeds,
+    ctx: StepContext,
+    rules: Rules,
+    visible: Visible,
+    comments_allowed: Bool | None = None,
 ) -> Observations:
-    """Return what each agent sees of its feed; see `oasis.interfaces.Platform.observe`."""
+    """Return what each agent sees of its feed; see `oasis.interfaces.Platform.observe`.
+
+    `comments_allowed` says by comment whether it may be shown to anybody; None for all.
+    """
     shown = visible(np.repeat(agent_ids, np.diff(feeds.offsets)), feeds.post_ids)
     if not shown.all():
         feeds = feeds.keep(shown)
@@ -34,7 +42,7 @@ def observe(
         feeds, roots = feeds.keep(best), roots[best]
     agents = np.repeat(agent_ids, np.diff(feeds.offsets))
     flags = _flags(world, agent_ids, agents, feeds, roots, rules)
-    offsets, comments = shown_comments(world, agents, roots, rules.comments_per_post, ctx)
+    offsets, comments = shown_comments(world, agents, roots, rules, ctx, comments_allowed)
     return Observations(agent_ids, feeds, flags, offsets, comments)
 
 
@@ -64,24 +72,26 @@ def _flags(world: World, agent_ids: I32, agents: I32, feeds: Feeds, roots: I32, 
     return flags
 
 
-def shown_comments(world: World, agents: I32, roots: I32, most: int, ctx: StepContext) -> tuple[I64, I32]:
+def shown_comments(
+    world: World, agents: I32, roots: I32, rules: Rules, ctx: StepContext, allowed: Bool | None = None
+) -> tuple[I64, I32]:
     """Return (offsets, comment ids) of the comments under each row.
 
-    Of the newest 16 comments of a post, without those of authors that the agent muted, the `most` with the highest
-    score (likes minus dislikes), best first; ties are drawn.
+    Of the comments that compete (`ranked_comments`), without those of authors that the agent muted, the first
+    `rules.comments_per_post`.
 
     Parameters
     ----------
     agents, roots : ndarray, shape (m,)
     """
-    m = len(roots)
+    m, most = len(roots), rules.comments_per_post
     commented = np.flatnonzero(world.posts["last_comment"][roots] >= 0) if most else np.empty(0, np.int64)
     if not len(commented):
         return np.zeros(m + 1, np.int64), np.empty(0, np.int32)
     wanted = np.zeros(len(world.posts), np.bool_)
     wanted[roots[commented]] = True
     distinct = np.flatnonzero(wanted)
-    ranked = _ranked(world, distinct, ctx)
+    ranked = ranked_comments(world, distinct, ctx, rules.comment_order, allowed)
     place = (np.cumsum(wanted) - 1)[roots[commented]]
     who, author = agents[commented], world.comments["author"]
     picked, taken = np.empty((len(place), most), np.int32), np.empty(len(place), np.int64)
@@ -95,26 +105,3 @@ def shown_comments(world: World, agents: I32, roots: I32, most: int, ctx: StepCo
     offsets[1:][commented] = taken
     np.cumsum(offsets, out=offsets)
     return offsets, picked[picked >= 0]
-
-
-def _ranked(world: World, posts: I64, ctx: StepContext) -> I32:
-    """Return the newest comments of each post, best first, shape (len(posts), 16), -1 where there is none."""
-    comments = world.comments
-    newest = np.full((len(posts), NEWEST_COMMENTS), -1, np.int32)
-    newest[:, 0] = world.posts["last_comment"][posts]
-    for column in range(1, NEWEST_COMMENTS):
-        rows = np.flatnonzero(newest[:, column - 1] >= 0)
-        if not len(rows):
-            break
-        newest[rows, column] = comments["previous_on_post"][newest[rows, column - 1]]
-    there: Bool = newest >= 0
-    ids = newest[there]
-    gone = comments["hidden"][ids]
-    score = np.zeros(newest.shape, np.int64)
-    tie = np.zeros(newest.shape, np.uint64)
-    score[there] = comments["likes"][ids] + comments["base_likes"][ids]
-    score[there] -= comments["dislikes"][ids] + comments["base_dislikes"][ids]
-    tie[there] = ctx.draws.bits("comments shown", ctx.step, comments["key"][ids])
-    newest[there] = np.where(gone, np.int32(-1), ids)
-    order = np.lexsort((tie, -score, newest < 0), axis=-1)
-    return np.take_along_axis(newest, order, axis=1)

@@ -110,6 +110,8 @@ class Reading:
         """Return (offsets, ids) of the newest messages that each listener may hear, oldest first."""
         world, most = round_.world, self._rules.messages_size
         rows = round_.accepted(Action.LISTEN_FROM_GROUP)
+        if not self._rules.show_written:
+            rows = rows[:0]
         offsets = np.zeros(len(round_.outcome) + 1, np.int64)
         heard = np.full((len(rows), most), -1, np.int32)
         taken = np.zeros(len(rows), np.int64)

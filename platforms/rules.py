@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from oasis.interfaces import Parameters
@@ -19,7 +21,13 @@ class Rules(Parameters):
     report_hide_threshold : int
         A post reported more often than this is hidden from everybody; 0 never hides.
     comments_per_post : int
-        Comments shown under a post: those with the highest score among its newest 16.
+        Comments shown under a post, the first ones in this order:
+    comment_order : str
+        ``top``: by likes minus dislikes, of the newest 16; ``new``: newest first; ``old``: oldest first. Ties drawn.
+    show_scores : bool
+        Whether agents see numbers of likes, dislikes, reposts and comments.
+    show_written : bool
+        Whether agents are shown what agents write during the run, or only what was there before or came from outside.
     search_size : int
         Posts or users that a search returns.
     trend_size : int
@@ -33,6 +41,9 @@ class Rules(Parameters):
     report_warning_threshold: int = Field(default=3, ge=0)
     report_hide_threshold: int = Field(default=0, ge=0)
     comments_per_post: int = Field(default=3, ge=0, le=16)
+    comment_order: Literal["top", "new", "old"] = "top"
+    show_scores: bool = True
+    show_written: bool = True
     search_size: int = Field(default=10, ge=1, le=1000)
     trend_size: int = Field(default=10, ge=1, le=1000)
     trend_hours: float = Field(default=168.0, gt=0)

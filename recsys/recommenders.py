@@ -66,12 +66,15 @@ def _newest(hours: float | None) -> Scorer:
     return score
 
 
-def _hot(frame: PostFrame) -> tuple[I64, F64]:
-    rows = frame.recent(None)
-    steps, at = np.unique(frame.step[rows], return_inverse=True)
-    seconds = np.array([frame.ctx.clock.epoch_seconds(int(s)) for s in steps], np.float64)[at]
-    scores = scorers.hot(frame.total("likes", rows), frame.total("dislikes", rows), seconds)
-    return rows, scorers.demoted(scores, frame.weight[rows])
+def _hot(score_weight: float) -> Scorer:
+    def score(frame: PostFrame) -> tuple[I64, F64]:
+        rows = frame.recent(None)
+        steps, at = np.unique(frame.step[rows], return_inverse=True)
+        seconds = np.array([frame.ctx.clock.epoch_seconds(int(s)) for s in steps], np.float64)[at]
+        scores = scorers.hot(frame.total("likes", rows), frame.total("dislikes", rows), seconds, score_weight)
+        return rows, scorers.demoted(scores, frame.weight[rows])
+
+    return score
 
 
 def _engagement(hours: float | None) -> Scorer:
@@ -137,7 +140,9 @@ class Chronological(Pipeline):
 
 
 class HotParameters(Parameters):
-    """`hot` has no parameters."""
+    """Parameters of `hot`."""
+
+    score_weight: float = Field(1.0, ge=0, le=100, description="factor on the votes' part; 0 is newest first")
 
 
 class Hot(Pipeline):
@@ -147,7 +152,7 @@ class Hot(Pipeline):
 
     def __init__(self, parameters: HotParameters) -> None:
         self.parameters = parameters
-        super().__init__(Everyone(_hot, Source.POPULAR))
+        super().__init__(Everyone(_hot(parameters.score_weight), Source.POPULAR))
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:

@@ -39,8 +39,8 @@ def _log(values: F64) -> F64:
     return out
 
 
-def hot(ups: Counts, downs: Counts, epoch_seconds: F64) -> F64:
-    """Return Reddit's hot score, ``sign(s) * log10(max(|s|, 1)) + (t - 1134028003) / 45000``, ``s = ups - downs``.
+def hot(ups: Counts, downs: Counts, epoch_seconds: F64, score_weight: float = 1.0) -> F64:
+    """Return Reddit's hot score, ``w * sign(s) * log10(max(|s|, 1)) + (t - 1134028003) / 45000``, ``s = ups - downs``.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ def hot(ups: Counts, downs: Counts, epoch_seconds: F64) -> F64:
         Votes as shown: base and counted.
     epoch_seconds : ndarray, shape (m,), float64
         Simulated time of posting, in seconds since 1970-01-01 UTC.
+    score_weight : float
+        ``w``, 1 on Reddit.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def hot(ups: Counts, downs: Counts, epoch_seconds: F64) -> F64:
     s = ups.astype(np.int64) - downs.astype(np.int64)
     order = np.empty(len(s))
     rank.log10(np.maximum(np.abs(s), 1).astype(np.float64), order)
-    return np.asarray(np.sign(s) * order + (epoch_seconds - REDDIT_EPOCH_S) / HOT_SECONDS_PER_DECADE)
+    return np.asarray(score_weight * np.sign(s) * order + (epoch_seconds - REDDIT_EPOCH_S) / HOT_SECONDS_PER_DECADE)
 
 
 def engagement(likes: Counts, reposts: Counts, comments: Counts) -> F64:

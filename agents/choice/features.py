@@ -13,6 +13,7 @@ from oasis.interfaces import RowFlag, StepContext
 from oasis.kernels import choice as kernel
 from oasis.world.interests import interest_vectors
 from oasis.world.schemas import KIND_REPOST
+from oasis.world.table import Table
 from oasis.world.world import World
 
 __all__ = ["author_features", "comment_features", "content_of", "post_features"]
@@ -31,19 +32,17 @@ def content_of(world: World, posts: I32) -> I32:
 def post_features(world: World, ctx: StepContext, agents: I32, posts: I32, flags: npt.NDArray[np.uint8]) -> F64:
     """Return features of posts shown to agents, shape (r, f), float64.
 
-    Counts are those of the root, as users see them (base included); text, author, label and veracity those of the
+    Counts are those of the root, as users see them (base included), 0 where the platform does not show them; text, author, label and veracity those of the
     text shown; the age is that of the post shown.
     """
     table = world.posts
     content, root = content_of(world, posts), table["root"][posts]
-    likes = table["likes"][root] + table["base_likes"][root]
-    dislikes = table["dislikes"][root] + table["base_dislikes"][root]
     out = author_features(world, agents, table["author"][content])
     out[:, _AT["interest"]] = _cosines(world, agents, table["text"][content])
     out[:, _AT["in_network"]] = flags & RowFlag.IN_NETWORK != 0
-    out[:, _AT["log1p_likes"]] = _log1p(likes)
-    out[:, _AT["log1p_reposts"]] = _log1p(table["reposts"][root])
-    out[:, _AT["log1p_score"]] = _log1p(likes - dislikes)
+    if ctx.show_scores:
+        _add_votes(out, table, root)
+        out[:, _AT["log1p_reposts"]] = _log1p(table["reposts"][root])
     out[:, _AT["seen"]] = flags & RowFlag.SEEN != 0
     out[:, _AT["age"]] = _age(ctx, table["step"][posts])
     out[:, _AT["reports"]] = _log1p(table["reports"][root])
@@ -58,12 +57,10 @@ def comment_features(world: World, ctx: StepContext, agents: I32, comments: I32)
     """Return features of comments shown to agents, shape (r, f), float64; their interest is not computed (0)."""
     table = world.comments
     author = table["author"][comments]
-    likes = table["likes"][comments] + table["base_likes"][comments]
-    dislikes = table["dislikes"][comments] + table["base_dislikes"][comments]
     out = author_features(world, agents, author)
     out[:, _AT["in_network"]] = world.follows.contains(agents, author) if len(agents) else 0.0
-    out[:, _AT["log1p_likes"]] = _log1p(likes)
-    out[:, _AT["log1p_score"]] = _log1p(likes - dislikes)
+    if ctx.show_scores:
+        _add_votes(out, table, comments)
     out[:, _AT["age"]] = _age(ctx, table["step"][comments])
     return out
 
@@ -78,6 +75,13 @@ def author_features(world: World, agents: I32, authors: I32) -> F64:
     distance = np.abs(stance[agents].astype(np.float64) - stance[authors].astype(np.float64))
     out[:, _AT["stance_distance"]] = np.where(np.isnan(distance), 0.0, distance)
     return out
+
+
+def _add_votes(out: F64, table: Table, rows: I32) -> None:
+    """Fill in the features of the votes on posts or comments."""
+    likes = table["likes"][rows] + table["base_likes"][rows]
+    out[:, _AT["log1p_likes"]] = _log1p(likes)
+    out[:, _AT["log1p_score"]] = _log1p(likes - table["dislikes"][rows] - table["base_dislikes"][rows])
 
 
 def _log1p(values: npt.NDArray[np.integer] | F64) -> F64:

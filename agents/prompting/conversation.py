@@ -104,7 +104,7 @@ class Stage:
         self._world: World = ctx.world
         self._groups_exist = bool(_GROUP_ACTIONS & set(ctx.allowed)) and len(ctx.world.groups) > 0
         self._shop_exists = Action.PURCHASE_PRODUCT in ctx.allowed
-        self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes)
+        self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes, ctx.base.show_scores)
 
     def begin(self, observations: Observations, system: str) -> list[Conversation]:
         """Return a conversation for each observed agent."""

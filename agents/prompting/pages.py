@@ -64,10 +64,12 @@ class Pages:
     step : int
         The step that is being decided; ages are counted to it.
     step_minutes : float
+    counts : bool
+        Whether lines say how many liked, disliked, reposted and commented.
     """
 
-    def __init__(self, world: World, step: int, step_minutes: float) -> None:
-        self._world, self._step, self._minutes = world, step, step_minutes
+    def __init__(self, world: World, step: int, step_minutes: float, counts: bool = True) -> None:
+        self._world, self._step, self._minutes, self._shows_counts = world, step, step_minutes, counts
         self._posts: dict[int, Post] = {}
         self._comments: dict[int, Comment] = {}
         self._names: dict[int, str] = {}
@@ -145,7 +147,7 @@ class Pages:
     def comment_line(self, comment_id: int, limit: int) -> tuple[str, int]:
         """Return a comment on one line, and how many characters were left out."""
         c = self._comments[comment_id]
-        return f"{_counts(c.likes, c.dislikes)}{quote(c.text, limit)}", _cut(c.text, limit)
+        return f"{self._counts(c.likes, c.dislikes)}{quote(c.text, limit)}", _cut(c.text, limit)
 
     def age(self, step: int) -> str:
         """Return how long ago a step was: nothing in the last hour, then ``5h ``, ``2d ``."""
@@ -158,7 +160,7 @@ class Pages:
         name = self._names[post.author]
         root_name = self._names[post.root_author]
         who = f"{root_name} (by {name})" if post.kind == KIND_REPOST else name
-        line = f"{who} {self.age(post.step)}{_counts(post.likes, post.dislikes, post.reposts, post.comments)}"
+        line = f"{who} {self.age(post.step)}{self._counts(post.likes, post.dislikes, post.reposts, post.comments)}"
         if post.label:
             line += f"labelled {quote(post.label, _LABEL_LIMIT)} "
         if warned:
@@ -168,6 +170,14 @@ class Pages:
         half = limit // 2
         line += f"{quote(post.text, half)} on {root_name} {quote(post.root_text, half)}"
         return line, _cut(post.text, half) + _cut(post.root_text, half)
+
+    def _counts(self, likes: int, dislikes: int, reposts: int = 0, comments: int = 0) -> str:
+        """Return ``+3-1r2c5 ``; what is 0 is left out."""
+        if not self._shows_counts:
+            return ""
+        pairs = (("+", likes), ("-", dislikes), ("r", reposts), ("c", comments))
+        counts = "".join(f"{mark}{n}" for mark, n in pairs if n)
+        return f"{counts} " if counts else ""
 
     def _texts(self, ids: npt.NDArray[np.int32]) -> list[str | None]:
         texts: list[str | None] = self._world.texts.take(ids).to_pylist()
@@ -182,13 +192,6 @@ def _new(ids: npt.NDArray[np.integer], known: Iterable[int]) -> npt.NDArray[np.i
 
 def _list(column: Any) -> list[Any]:
     return column if isinstance(column, list) else column.tolist()
-
-
-def _counts(likes: int, dislikes: int, reposts: int = 0, comments: int = 0) -> str:
-    """Return ``+3-1r2c5 ``; what is 0 is left out."""
-    pairs = (("+", likes), ("-", dislikes), ("r", reposts), ("c", comments))
-    counts = "".join(f"{mark}{n}" for mark, n in pairs if n)
-    return f"{counts} " if counts else ""
 
 
 def _cut(text: str | None, limit: int) -> int:

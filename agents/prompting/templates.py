@@ -103,15 +103,24 @@ def interview_rules(templates: Templates, platform: str, question: str, form: st
     return templates.render("interview.j2", platform=_NAMES.get(platform, platform), question=question, form=form)
 
 
-def choice_rules(templates: Templates, platform: str) -> str:
-    """Return the system message of choices among letters."""
-    return templates.render("choose.j2", platform=_NAMES.get(platform, platform))
+def choice_rules(templates: Templates, platform: str, counts: bool = True) -> str:
+    """Return the system message of choices among letters; `counts`: whether lines say how many liked."""
+    return templates.render("choose.j2", platform=_NAMES.get(platform, platform), counts=counts)
 
 
 def rules(
-    templates: Templates, platform: str, allowed: Sequence[Action], max_actions: int, max_turns: int, max_content: int
+    templates: Templates,
+    platform: str,
+    allowed: Sequence[Action],
+    max_actions: int,
+    max_turns: int,
+    max_content: int,
+    counts: bool = True,
 ) -> str:
-    """Return the system message: the same bytes for every agent and step of a policy."""
+    """Return the system message: the same bytes for every agent and step of a policy.
+
+    `counts`: whether lines say how many liked.
+    """
     acts = [a for a in sorted(allowed) if a not in ALONE]
     reads = [a for a in sorted(allowed) if a in READ_ACTIONS] if max_turns > 1 else []
     example = min(acts, key=lambda a: (a != Action.CREATE_COMMENT, not takes_number(a)), default=Action.DO_NOTHING)
@@ -124,6 +133,7 @@ def rules(
         max_actions=max_actions,
         max_turns=max_turns,
         max_content=max_content,
+        counts=counts,
     )
 
 

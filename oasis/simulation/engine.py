@@ -15,7 +15,16 @@ import pyarrow.compute as pc
 
 from oasis.actions import Action, ActionBatch, Outcome, TargetKind
 from oasis.clock import Clock
-from oasis.interfaces import Applied, InferenceClient, Observations, Policy, Question, Recommender, StepContext
+from oasis.interfaces import (
+    Applied,
+    InferenceClient,
+    Observations,
+    Policy,
+    Question,
+    Recommender,
+    ShowsScores,
+    StepContext,
+)
 from oasis.kernels.threads import both
 from oasis.records import INTERVIEWS, LATER, LLM_CALLS
 from oasis.scenario import Intervention
@@ -264,6 +273,7 @@ class Engine:
             lambda agents, posts: platform.visible(world, agents, posts),
             platform.personal,
             frozen,
+            platform.show_scores if isinstance(platform, ShowsScores) else True,
         )
 
     def _remember(self, seen: Observations, batch: ActionBatch, applied: Applied, reader: Reader) -> None:

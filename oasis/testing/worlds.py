@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.clock import Clock
-from oasis.interfaces import Platform, StepContext
+from oasis.interfaces import Platform, ShowsScores, StepContext
 from oasis.randomness import Draws, Lane, agent_keys, derive_keys, text_key
 from oasis.world.schemas import KIND_ORIGINAL, KIND_QUOTE, KIND_REPOST
 from oasis.world.world import World
@@ -79,6 +79,7 @@ def step_context(
         lambda agents, posts: platform.visible(world, agents, posts),
         platform.personal,
         frozen_lengths(world),
+        platform.show_scores if isinstance(platform, ShowsScores) else True,
     )
 
 
