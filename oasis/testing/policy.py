@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,9 @@ from oasis.testing.situations import WordEmbedder, first_agents, observations_of
 from oasis.world.world import World
 
 __all__ = ["PolicyTests", "WordEmbedder", "first_agents", "observations_of", "policy_context", "policy_world"]
+
+_SHOWN_OF_COMMENTS = ("likes", "dislikes", "base_likes", "base_dislikes")
+_SHOWN_OF_POSTS = (*_SHOWN_OF_COMMENTS, "reposts", "quotes", "comments")
 
 I32 = npt.NDArray[np.int32]
 
@@ -155,6 +159,18 @@ class PolicyTests:
         assert np.array_equal(np.unique(actions.agent_id), first_agents(world))
         if self.acts_on_what_it_sees:
             assert not np.isin(actions.target_kind, (TargetKind.POST, TargetKind.COMMENT)).any()
+
+    def test_hidden_scores_are_not_looked_at(self) -> None:
+        """Where the platform shows no scores, other numbers of votes, reposts and comments change no decision."""
+        worlds, decided = (policy_world(), policy_world()), []
+        for number, world in enumerate(worlds):
+            for table, counters in ((world.posts, _SHOWN_OF_POSTS), (world.comments, _SHOWN_OF_COMMENTS)):
+                for counter in counters:
+                    table[counter][:] += np.arange(len(table), dtype=np.int32) * 7 % 50 * number
+            ctx = self.context(world)
+            ctx = replace(ctx, base=replace(ctx.base, show_scores=False))
+            decided.append(_run(self.make(), observations_of(world, first_agents(world)), ctx).actions)
+        _assert_equal(*decided)
 
     def test_prompt_templates_are_named_texts(self) -> None:
         """A policy that makes prompts of templates gives their texts, the same each time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from oasis.actions import USER_ACTIONS, Action, ActionBatch
 from oasis.interfaces import Feeds, RowFlag, StepContext
 from oasis.kernels import pairs
 from oasis.kernels import platform as kernels
+from oasis.platforms.observe import shown_comments
 from oasis.platforms.reddit import Reddit
 from oasis.platforms.rules import Rules
 from oasis.platforms.x import X
@@ -41,10 +44,13 @@ def busy_world() -> World:
     return world
 
 
-def naive_comments(world: World, agent: int, root: int, most: int, ctx: StepContext) -> list[int]:
+def naive_comments(
+    world: World, agent: int, root: int, most: int, ctx: StepContext, order: str = "top", allowed: Any = None
+) -> list[int]:
     """Return the comments under a post that an agent is shown, by looking at all comments there are."""
     table = world.comments
-    newest = [c for c in range(len(table) - 1, -1, -1) if table["post"][c] == root][:16]
+    newest = [c for c in range(len(table) - 1, -1, -1) if table["post"][c] == root]
+    newest = [c for c in newest if allowed is None or allowed[c]][:: -1 if order == "old" else 1][:16]
     tie = {c: ctx.draws.bits("comments shown", ctx.step, table["key"][[c]])[0] for c in newest}
     shown = [
         c
@@ -52,7 +58,44 @@ def naive_comments(world: World, agent: int, root: int, most: int, ctx: StepCont
         if not world.mutes.contains(agent, table["author"][c])[0] and not world.users["banned"][table["author"][c]]
     ]
     score = {c: int(table["likes"][c] + table["base_likes"][c]) - int(table["dislikes"][c]) for c in shown}
-    return sorted(shown, key=lambda c: (-score[c], tie[c]))[:most]
+    first = {"top": lambda c: -score[c], "new": lambda c: -table["step"][c], "old": lambda c: table["step"][c]}[order]
+    return sorted(shown, key=lambda c: (first(c), tie[c]))[:most]
+
+
+@pytest.mark.parametrize("order", ["top", "new", "old"])
+@pytest.mark.parametrize("some", [True, False])
+def test_order_of_comments(order: str, some: bool) -> None:
+    world = busy_world()
+    last = np.flatnonzero(world.comments["post"] == world.comments["post"][0])
+    world.comments["base_likes"][last] = np.arange(len(last)) % 3
+    allowed = world.comments["author"] % 2 == 0 if some else None
+    rules = Rules(comments_per_post=4, comment_order=order)  # type: ignore[arg-type]
+    ctx = step_context(world, X())
+    roots = np.repeat(np.flatnonzero(world.posts["kind"] == 0), AGENTS).astype(np.int32)
+    agents = np.resize(np.arange(AGENTS, dtype=np.int32), len(roots))
+    offsets, ids = shown_comments(world, agents, roots, rules, ctx, allowed)
+    assert np.diff(offsets).max() == 4
+    for i, (agent, root) in enumerate(zip(agents.tolist(), roots.tolist(), strict=True)):
+        wanted = naive_comments(world, agent, root, 4, ctx, order, allowed)
+        assert ids[offsets[i] : offsets[i + 1]].tolist() == wanted
+
+
+def test_the_order_by_age_does_not_know_votes() -> None:
+    world, agents, root = busy_world(), np.zeros(1, np.int32), world_root(busy_world())
+    before = {order: _under(world, agents, root, order) for order in ("top", "new", "old")}
+    world.comments["base_likes"][before["top"][-1]] += 50
+    after = {order: _under(world, agents, root, order) for order in before}
+    assert [order for order in before if before[order] != after[order]] == ["top"]
+
+
+def world_root(world: World) -> np.ndarray:
+    """Return the post with most comments."""
+    return np.asarray([np.bincount(world.comments["post"]).argmax()], np.int32)
+
+
+def _under(world: World, agents: np.ndarray, root: np.ndarray, order: str) -> list[int]:
+    rules = Rules(comments_per_post=16, comment_order=order)  # type: ignore[arg-type]
+    return shown_comments(world, agents, root, rules, step_context(world, X()))[1].tolist()
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 16])

@@ -59,6 +59,10 @@ def test_hot_orders_a_world_as_worked_out_by_hand() -> None:
         assert feeds.post_ids[5] == 3
         orders.add(tuple(feeds.post_ids.tolist()))
     assert len(orders) == 12, "ties are drawn anew each seed: 3! * 2! orders"
+    for weight, scores in ((0.0, [3, 2, 1, 1, 0, 0]), (0.5, [2.5, 2, 1, 1, 0.5, 0])):
+        recommender = load("recommenders", "hot").from_parameters({"score_weight": weight})
+        recommender.prepare(world, ctx)
+        assert recommender.recommend(world, ctx, np.array([0], np.int32), 6).scores.tolist() == scores
 
 
 def test_recency_and_fame() -> None:
