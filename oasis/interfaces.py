@@ -130,6 +130,8 @@ class StepContext:
     show_scores : bool
         Whether agents see numbers of likes, dislikes, reposts and comments. Where not, a policy must not look at them
         in the world's columns.
+    active : ndarray, shape (n,), int32
+        The agents that act in the step, sorted; empty until they are known.
     """
 
     step: int
@@ -139,6 +141,7 @@ class StepContext:
     personal: bool = True
     frozen: Mapping[str, int] = field(default_factory=dict)
     show_scores: bool = True
+    active: I32 = field(default_factory=lambda: np.empty(0, np.int32), compare=False)
 
     @property
     def history_steps(self) -> int:

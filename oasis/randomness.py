@@ -82,6 +82,16 @@ class Draws:
         u = self.uniform(stream, step, agents, items)
         return np.minimum((u * np.asarray(high)).astype(np.int64), np.asarray(high, np.int64) - 1)
 
+    def next_in_circle(self, stream: str, step: int, agents: Keys) -> npt.NDArray[np.int64]:
+        """Return for each row the next one in a circle drawn over all rows, shape of `agents`.
+
+        Of two rows or more none is its own next; a row more is the next of one and changes nobody else's.
+        """
+        order = np.argsort(self.bits(stream, step, agents), kind="stable")
+        following = np.empty(len(order), np.int64)
+        following[order] = np.roll(order, -1)
+        return following
+
 
 def _fill(kernel: Callable[..., None], key: np.uint64, a: Keys, b: Keys, out: npt.NDArray[Any]) -> None:
     in_parts(len(out), lambda rows: kernel(key, a[rows], b[rows], out[rows]), _ROWS_WORTH_A_THREAD)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from oasis.actions import USER_ACTIONS, Action
+from oasis.baseline_config import BaselineConfig
 from oasis.budget_config import BudgetConfig
 from oasis.errors import ScenarioError, nearest
 from oasis.inference_config import LLMConfig
@@ -33,6 +34,7 @@ from oasis.selection import SelectionField
 
 __all__ = [
     "ActivationConfig",
+    "BaselineConfig",
     "BudgetConfig",
     "Intervention",
     "PlatformConfig",
@@ -261,6 +263,7 @@ class Scenario(Parameters):
     policies: list[PolicyConfig] = [PolicyConfig(kind="choice")]
     llm: LLMConfig = LLMConfig()
     interventions: list[Intervention] = []
+    baseline: BaselineConfig | None = None
     output: OutputConfig = OutputConfig()
     budget: BudgetConfig = BudgetConfig()
 
@@ -380,7 +383,7 @@ class Scenario(Parameters):
         return type(self).from_dict(values)
 
 
-_PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"))
+_PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"), ("baseline", "rates_from"))
 
 
 def _named_files(values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:

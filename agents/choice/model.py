@@ -14,9 +14,9 @@ from typing import Annotated, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from oasis.actions import Action
+from oasis.actions import USER_ACTIONS, Action
 from oasis.agents.choice.stance_rules import OpinionParameters
 from oasis.errors import nearest
 from oasis.interfaces import Parameters
@@ -85,6 +85,9 @@ class ChoiceParameters(Parameters):
         Share of new posts that repeat a post from before the run; share of comments that answer a comment.
     opinion : OpinionParameters, optional
         The rule by which stances move; without one they stay.
+    rates : dict of float, optional
+        ``{action: number per activation}``, instead of coefficients and examination: see `oasis.agents.choice.rated`.
+        Actions that the model does not know are left out.
     """
 
     coefficients: dict[str, dict[str, Coefficient]] = {}
@@ -95,6 +98,23 @@ class ChoiceParameters(Parameters):
     reuse: Probability | None = None
     reply_to_comment: Probability | None = None
     opinion: OpinionParameters | None = None
+    rates: dict[str, Annotated[float, Field(strict=True, ge=0.0, le=100.0)]] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = {"coefficients", "first", "persistence", "comments"} & self.model_fields_set
+        if self.rates is not None and given:
+            raise ValueError(f"rates take the place of {sorted(given)[0]}; give one of them")
+        return self
+
+    @field_validator("rates")
+    @classmethod
+    def _actions(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        names = [a.label for a in USER_ACTIONS]
+        for name in value or {}:
+            if name not in names:
+                raise ValueError(f"unknown action {name!r}{nearest(name, names)}; allowed: {', '.join(names)}")
+        return value
 
     @field_validator("coefficients", mode="before")
     @classmethod
@@ -123,10 +143,13 @@ class Menu:
         What can be chosen, "nothing" (`Action.DO_NOTHING`) first.
     coefficients : ndarray, shape (o, f), float64
         Zeros for nothing.
+    rates : ndarray, shape (o,), float64, optional
+        Numbers per activation, which take the place of utilities.
     """
 
     actions: tuple[Action, ...]
     coefficients: F64
+    rates: F64 | None = None
 
     @property
     def codes(self) -> npt.NDArray[np.uint64]:
@@ -167,10 +190,12 @@ class Model:
         def menu(options: tuple[Action, ...]) -> Menu:
             actions = (Action.DO_NOTHING, *(a for a in options if a in allowed))
             rows = [[table.get(a.label, {}).get(name, 0.0) for name in FEATURES] for a in actions]
-            return Menu(actions, np.asarray(rows, np.float64))
+            given = parameters.rates
+            rates = None if given is None else np.asarray([given.get(a.label, 0.0) for a in actions])
+            return Menu(actions, np.asarray(rows, np.float64), rates)
 
         def number(group: str, name: str) -> float:
-            given = getattr(parameters, name)
+            given = 1.0 if group == "examination" and parameters.rates is not None else getattr(parameters, name)
             return float(data[group][name][0]) if given is None else float(given)
 
         return cls(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from oasis.actions import Action
 from oasis.agents.choice.features import author_features, comment_features, content_of, post_features
 from oasis.agents.choice.model import Menu, Model
+from oasis.agents.choice.rated import rated_utilities
 from oasis.agents.choice.shown import Shown, places
 from oasis.interfaces import PolicyContext, RowFlag
 from oasis.kernels import choice as kernel
@@ -77,7 +78,10 @@ def choose(
     items = np.broadcast_to(np.asarray(things, np.uint64), (rows,))[:, None] ^ menu.codes[None, :]
     noise = ctx.base.draws.gumbel(f"choice.{stream}", ctx.base.step, agents[:, None], items).reshape(items.shape)
     utility = np.empty(items.shape)
-    kernel.utilities(features, menu.coefficients, available, utility)
+    if menu.rates is None:
+        kernel.utilities(features, menu.coefficients, available, utility)
+    else:
+        utility = rated_utilities(menu.rates, available, agents)
     option, probability, nothing = np.empty(rows, np.int64), np.empty(rows), np.empty(rows)
     kernel.choose(utility, noise, option, probability, nothing)
     return np.asarray(menu.actions, np.int16)[option], probability, nothing

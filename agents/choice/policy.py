@@ -91,7 +91,8 @@ class Choice:
         shown = Shown.of(observations)
         looked = look_up(agent_ids, shown, model, ctx) if len(model.read.actions) > 1 else None
         examined = examine(shown, model, ctx, 0)
-        found = None if looked is None else examine(looked.posts, model, ctx, 1)
+        # by rates, what is acted on is drawn from the feed alone
+        found = None if looked is None or self.parameters.rates is not None else examine(looked.posts, model, ctx, 1)
         choices, rows = _all_choices(agent_ids, examined, found, looked, model, ctx)
         decisions = Decisions(self._assemble(agent_ids, choices, rows, examined, found, looked, model, ctx))
         if (rule := self.parameters.opinion) is not None:

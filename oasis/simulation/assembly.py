@@ -17,7 +17,9 @@ from oasis.population import load_population
 from oasis.randomness import Draws
 from oasis.scenario import PolicyConfig, Scenario
 from oasis.selection import Selection, select
+from oasis.simulation import baselines
 from oasis.simulation.point import Point
+from oasis.simulation.policy_names import policy_names
 from oasis.world.snapshot import restore
 from oasis.world.tables import users_frame
 from oasis.world.world import World
@@ -62,26 +64,29 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
     InputError
         For anything in the scenario or the population that cannot work.
     """
+    scenario = baselines.with_rates(scenario)
     draws = Draws(scenario.simulation.seed)
     platform_class = load("platforms", scenario.platform.kind)
-    platform = platform_class.from_parameters(scenario.platform.allowed, scenario.platform.rules)
+    platform = platform_class.from_parameters(scenario.platform.allowed, baselines.rules(scenario))
     kind = platform.default_recommender if scenario.recsys.kind is None else scenario.recsys.kind
     recommender = build_recommender(kind, scenario.recsys.parameters)
     if point is not None and point.recommender is not None:
         recommender = build_recommender(**point.recommender)
     activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
-    names = policy_names(scenario.policies)
-    policies = [_build_policy(entry, number) for number, entry in enumerate(scenario.policies)]
+    entries = baselines.deciding(scenario)
+    names = policy_names(entries)
+    policies = [_build_policy(entry, number) for number, entry in enumerate(entries)]
     if needs_endpoint:
         _check_endpoint(scenario, names, policies)
     embedder = None
     if recommender.needs_embeddings or any(p.needs_embeddings for p in policies) or _swaps_to_embeddings(scenario):
         embedder = load("embedders", scenario.recsys.embedder)()
+    recommender = baselines.recommending(scenario, recommender)
 
     world = World()
     if embedder is not None:
         world.attach_embedder(embedder)
-    refused, warnings = _populate(world, scenario) if point is None else ([], [])
+    refused, warnings = _populate(world, scenario, draws) if point is None else ([], [])
     owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
     for owner, part in owners.items():
         for name, store in part.tables().items():
@@ -90,9 +95,9 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
         own = tuple(f"{owner}." for owner in owners if owner != "platform")
         restore(world, point.tables, point.step, own if point.altered else ())
     if point is None or point.reassign:
-        _assign_policies(world, scenario.policies, names, draws)
-        _check_named_agents(world, scenario, policies)
-    takes_rest = [n for n, p in enumerate(scenario.policies) if p.select is None and p.share is None]
+        _assign_policies(world, entries, names, draws)
+        _check_named_agents(world, scenario, entries, policies)
+    takes_rest = [n for n, p in enumerate(entries) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
     return Parts(
         scenario, world, draws, platform, recommender, activation, policies, names, rest, refused, warnings, point
@@ -115,9 +120,11 @@ def _naming(entry: PolicyConfig, number: int) -> Iterator[None]:
         raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
 
 
-def _check_named_agents(world: World, scenario: Scenario, policies: Sequence[Policy]) -> None:
+def _check_named_agents(
+    world: World, scenario: Scenario, entries: Sequence[PolicyConfig], policies: Sequence[Policy]
+) -> None:
     newcomers = any(entry.kind == "sign_up" for entry in scenario.interventions)
-    for number, (entry, policy) in enumerate(zip(scenario.policies, policies, strict=True)):
+    for number, (entry, policy) in enumerate(zip(entries, policies, strict=True)):
         if isinstance(policy, ChecksAgents):
             with _naming(entry, number):
                 policy.check_agents(world.users["policy"], number, newcomers)
@@ -129,7 +136,7 @@ def _swaps_to_embeddings(scenario: Scenario) -> bool:
     return any(load("recommenders", name).needs_embeddings for name in available("recommenders") if name in names)
 
 
-def _populate(world: World, scenario: Scenario) -> tuple[list[dict[str, Any]], list[str]]:
+def _populate(world: World, scenario: Scenario, draws: Draws) -> tuple[list[dict[str, Any]], list[str]]:
     p = scenario.population
     population = load_population(
         p.source,
@@ -140,6 +147,7 @@ def _populate(world: World, scenario: Scenario) -> tuple[list[dict[str, Any]], l
         mean_active=p.mean_active,
         **p.further,
     )
+    population = baselines.people(scenario, population, draws)
     return population.refused_rows, population.install(world)
 
 
@@ -157,18 +165,6 @@ def build_recommender(kind: str, parameters: Mapping[str, object]) -> Recommende
     """Return a recommender by name."""
     recommender: Recommender = load("recommenders", kind).from_parameters(parameters)
     return recommender
-
-
-def policy_names(policies: Sequence[PolicyConfig]) -> list[str]:
-    """Return a distinct name for each policy entry: its own, or its kind (numbered when repeated)."""
-    names: list[str] = []
-    for entry in policies:
-        base = entry.name or entry.kind
-        name, number = base, 2
-        while name in names:
-            name, number = f"{base}-{number}", number + 1
-        names.append(name)
-    return names
 
 
 def _assign_policies(world: World, entries: Sequence[PolicyConfig], names: Sequence[str], draws: Draws) -> None:

@@ -244,6 +244,11 @@ def _changed(parent: Scenario, step: int, changes: Sequence[str], interventions:
         before, after = parent.to_dict().get(table, {}), values.get(table, {})
         if (before.get(name) != after.get(name)) if name else (before != after):
             raise ScenarioError(f"--set {key}: a branch cannot change it: {why}")
+    shuffled = [s.baseline is not None and s.baseline.kind == "shuffled-persona" for s in (parent, scenario)]
+    if shuffled[0] != shuffled[1]:
+        raise ScenarioError(
+            "--set baseline: a branch cannot change 'shuffled-persona': agents are there already; begin a run with it"
+        )
     if scenario.simulation.steps < min(step, parent.simulation.steps):
         raise ScenarioError(
             f"simulation.steps: {scenario.simulation.steps} is before the step to branch off at ({step})"

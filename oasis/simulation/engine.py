@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from oasis.kernels.threads import both
 from oasis.records import INTERVIEWS, LATER, LLM_CALLS
 from oasis.scenario import Intervention
 from oasis.simulation.assembly import Parts, build_recommender
+from oasis.simulation.baselines import recommending
 from oasis.simulation.commit import commit
 from oasis.simulation.interventions import Scheduled, schedule
 from oasis.simulation.metrics import step_metrics
@@ -176,6 +177,7 @@ class Engine:
 
         ctx = self._context(step)
         active = parts.activation.active(world, ctx)
+        ctx = replace(ctx, active=active)
         watch.lap("activate")
         self._recommender.prepare(world, ctx)
         size = parts.scenario.recsys.size
@@ -238,7 +240,8 @@ class Engine:
         if scheduled.recommender is not None:
             arguments = scheduled.recommender.arguments
             self.swapped = {"kind": arguments["recommender"], "parameters": dict(arguments.get("parameters", {}))}
-            self._use(build_recommender(self.swapped["kind"], self.swapped["parameters"]))
+            built = build_recommender(self.swapped["kind"], self.swapped["parameters"])
+            self._use(recommending(parts.scenario, built))
         before = len(world.users)
         applied = parts.platform.apply_outside(world, scheduled.batch, self._context(step))
         world.users["policy"][before:] = parts.rest_policy

@@ -18,6 +18,7 @@ from oasis.runs.manifest import Manifest
 from oasis.runs.provenance import code_hash, code_revision, versions
 from oasis.scenario import Scenario
 from oasis.simulation.assembly import Parts
+from oasis.simulation.baselines import deciding
 
 __all__ = ["differences", "input_differences", "provenance"]
 
@@ -120,7 +121,7 @@ def _components(parts: Parts) -> dict[str, dict[str, str]]:
     used: dict[str, list[Any]] = {
         "platforms": [scenario.platform.kind],
         "recommenders": [scenario.recsys.kind or parts.platform.default_recommender, *swaps],
-        "policies": [entry.kind for entry in scenario.policies],
+        "policies": [entry.kind for entry in deciding(scenario)],
         "activations": [scenario.activation.kind],
         "embedders": [scenario.recsys.embedder] if parts.world.has_embeddings else [],
     }
@@ -139,7 +140,7 @@ def _embedder(parts: Parts) -> str | None:
 
 def _templates(parts: Parts) -> str | None:
     texts: list[tuple[str, Mapping[str, str]]] = []
-    for entry, policy in zip(parts.scenario.policies, parts.policies, strict=True):
+    for entry, policy in zip(deciding(parts.scenario), parts.policies, strict=True):
         if isinstance(policy, RendersPrompts):
             texts.append((entry.kind, dict(policy.prompt_templates())))
     if not texts:

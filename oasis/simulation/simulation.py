@@ -98,11 +98,11 @@ class Simulation:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         self._place = NewPlace(Path(out)) if isinstance(out, str | Path) else out
-        self.scenario = scenario
         self.out = None if self._place is None else self._place.path
         self._earlier = earlier or Earlier()
         needs_endpoint = inference is None and not self._earlier.offline
         self._parts = assemble(scenario, needs_endpoint, self._earlier.point)
+        self.scenario = scenario = self._parts.scenario
         self.warnings = check_interventions(scenario, self._parts.world, self._parts.policy_names)
         self._calls = CallCounts(scenario.budget)
         if self._earlier.answers is not None:
