@@ -383,7 +383,13 @@ class Scenario(Parameters):
         return type(self).from_dict(values)
 
 
-_PATHS = (("population", "path"), ("population", "activity_path"), ("population", "history"), ("llm", "model_path"), ("baseline", "rates_from"))
+_PATHS = (
+    ("population", "path"),
+    ("population", "activity_path"),
+    ("population", "history"),
+    ("llm", "model_path"),
+    ("baseline", "rates_from"),
+)
 
 
 def _named_files(values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:

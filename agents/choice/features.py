@@ -32,8 +32,8 @@ def content_of(world: World, posts: I32) -> I32:
 def post_features(world: World, ctx: StepContext, agents: I32, posts: I32, flags: npt.NDArray[np.uint8]) -> F64:
     """Return features of posts shown to agents, shape (r, f), float64.
 
-    Counts are those of the root, as users see them (base included), 0 where the platform does not show them; text, author, label and veracity those of the
-    text shown; the age is that of the post shown.
+    Counts are those of the root, as users see them (base included), 0 where the platform does not show them; text,
+    author, label and veracity those of the text shown; the age is that of the post shown.
     """
     table = world.posts
     content, root = content_of(world, posts), table["root"][posts]

@@ -1,4 +1,4 @@
-"""Personas that change hands: the baseline of a population in which who one is has nothing to do with whom one knows."""
+"""Personas that change hands: the baseline in which who one is has nothing to do with whom one knows."""
 
 from __future__ import annotations
 

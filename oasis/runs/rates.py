@@ -32,7 +32,7 @@ def action_rates(run: Run, without: Collection[str] = ()) -> dict[str, float]:
     events = events.filter(~pl.col("policy").is_in(list(without)))
     activations = events.select("step", "agent_id").unique().select(pl.len()).collect().item()
     if not activations:
-        raise RunDirectoryError(f"{run.path}: no agent acted in this run, so it has no rates; name one in which some do")
+        raise RunDirectoryError(f"{run.path}: no agent acted in this run, so it has no rates; name another")
     done = (pl.col("outcome") == Outcome.ACCEPTED.label) & (pl.col("action") != Action.DO_NOTHING.label)
     counts = events.filter(done).group_by("action").len().sort("action").collect()
     return {name: count / activations for name, count in counts.iter_rows()}

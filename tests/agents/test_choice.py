@@ -17,3 +17,14 @@ class TestLively(PolicyTests):
 
         likely = {action: {"intercept": 0.0} for action in _ACTIONS}
         return Choice.from_parameters({"coefficients": likely, "persistence": 0.95})
+
+
+class TestByRates(PolicyTests):
+    """The same by given rates."""
+
+    max_actions = 100
+
+    def make(self):
+        from oasis.agents.choice.model import _ACTIONS
+
+        return Choice.from_parameters({"rates": dict.fromkeys(_ACTIONS, 0.4), "max_actions": 100})

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from oasis import Scenario, Simulation
+from oasis.actions import USER_ACTIONS
 from oasis.agents.choice.features import comment_features, post_features
 from oasis.agents.choice.model import FEATURES
 from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.templates import Templates, choice_rules, rules
-from oasis.actions import USER_ACTIONS
 from oasis.platforms.reddit import Reddit
 from oasis.platforms.rules import Rules
 from oasis.testing.situations import policy_world
