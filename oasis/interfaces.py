@@ -49,10 +49,12 @@ __all__ = [
     "Policy",
     "PolicyContext",
     "Question",
+    "ReadsMetrics",
     "Recommender",
     "RendersPrompts",
     "RowFlag",
     "Schema",
+    "ServerMetrics",
     "ShowsScores",
     "Source",
     "Stances",
@@ -492,6 +494,35 @@ class DescribesServers(Protocol):
 
     async def describe(self) -> list[dict[str, Any]]:
         """Return what each server says of its model and itself, as JSON; within seconds, whatever they do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """What a server of language models says of itself at one moment; None each where it does not.
+
+    Attributes
+    ----------
+    endpoint : str
+    prompt_tokens, cached_tokens : int or None
+        Since the server's start: tokens of prompts that were looked up in its prefix cache, and those found.
+    running, waiting : int or None
+        Requests in work now, and queued.
+    """
+
+    endpoint: str
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    running: int | None = None
+    waiting: int | None = None
+
+
+@runtime_checkable
+class ReadsMetrics(Protocol):
+    """What an inference client has besides, if it can read the metrics of its servers."""
+
+    async def metrics(self) -> list[ServerMetrics]:
+        """Return those of the servers that give any, within seconds, whatever they do."""
         ...
 
 

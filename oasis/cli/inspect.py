@@ -12,7 +12,7 @@ import polars as pl
 from oasis.runs.cascades import cascade_curve, compare_with_real
 from oasis.runs.inspection import AgentStep, activations, agent_step
 from oasis.runs.reading import Run, open_run
-from oasis.runs.summary import Summary, history, summarise
+from oasis.runs.summary import Summary, history, server_lines, summarise
 from oasis.runs.text_table import one_line, text_table
 
 __all__ = ["inspect"]
@@ -117,6 +117,7 @@ def _summary_text(summary: Summary) -> str:
             )
         if summary.cost is not None:
             lines.append(f"cost        {summary.cost:,.4g} by the prices of the scenario's budget")
+        lines += [f"server      {line}" for line in server_lines(manifest)]
     if manifest.refused_rows:
         lines.append(f"refused     {len(manifest.refused_rows):,} rows of the population (see manifest.json)")
     lines += ["", "actions of agents", text_table(summary.actions) if summary.actions.height else "none"]

@@ -127,6 +127,7 @@ def _compared(outcome: Outcome | None) -> dict[str, Any]:
 
 def carry_out(simulation: Simulation, progress: RunProgress, out: Path, begun: float, as_json: bool) -> None:
     """Do all steps and show progress; where the run ends early, print how before the error goes on."""
+    progress.watch(lambda: simulation.server_load)
     try:
         with progress:
             asyncio.run(_execute(simulation, progress))

@@ -17,9 +17,10 @@ from oasis.inference.accounting import Account, Journal, KeepPrompt, Meter
 from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, prompt_hash
 from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
+from oasis.inference.metrics import MetricsReader
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
-from oasis.interfaces import Completion, InferenceRequest
+from oasis.interfaces import Completion, InferenceRequest, ServerMetrics
 from oasis.tasks import Places
 
 __all__ = ["Client"]
@@ -69,6 +70,7 @@ class Client:
         self._config = config or LLMConfig()
         self._model = self._config.model or ""
         self._transports = list(transports)
+        self._metrics = MetricsReader(transports)
         self._pool = EndpointPool(transports, self._config.concurrency, self._config.timeout_s, time.monotonic)
         self._seed, self._recorded, self._meter = seed, recorded, meter
         self._account = Account(self._model, journal, keep_prompt, meter)
@@ -112,6 +114,10 @@ class Client:
     async def describe(self) -> list[dict[str, Any]]:
         """Return what each endpoint says of itself, within `DESCRIBE_S`. It counts as no call and is not recorded."""
         return list(await asyncio.gather(*map(self._describe, self._transports)))
+
+    async def metrics(self) -> list[ServerMetrics]:
+        """Return what the endpoints' metrics say now, of those that have any. It counts as no call."""
+        return await self._metrics.read()
 
     async def close(self) -> None:
         """Release connections and models."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from oasis.errors import InputError, nearest
 from oasis.inference.distribution import label_logprobs
 from oasis.inference.http import HttpTransport
+from oasis.inference.metrics import read_metrics
 from oasis.inference.transport import Prompt, Reply, TransportError
 from oasis.inference_config import normalise_endpoint
 
@@ -62,6 +62,9 @@ class EndpointReport:
     findings: list[Finding] = field(default_factory=list)
 
 
+COMPILING = 6
+"""Patience for the first question for log-probabilities, in usual time-outs: vLLM 0.32 compiles then (14 s seen)."""
+
 _PROBE: dict[str, Any] = {
     "type": "object",
     "properties": {"answer": {"enum": ["yes", "no"]}},
@@ -71,12 +74,6 @@ _PROBE: dict[str, Any] = {
 _SCHEMA_QUESTION = 'Is water wet? Answer as JSON: {"answer":"yes"} or {"answer":"no"}'
 _LETTERS = ("A", "B")
 _LETTER_QUESTION = "Is water wet? A yes, B no\nAnswer with one letter and nothing else:"
-_METRICS = {
-    "prefix_cache_queries": re.compile(r"^vllm:(?:gpu_)?prefix_cache_queries(?:_total)?\S* (\S+)$", re.MULTILINE),
-    "prefix_cache_hits": re.compile(r"^vllm:(?:gpu_)?prefix_cache_hits(?:_total)?\S* (\S+)$", re.MULTILINE),
-    "running": re.compile(r"^vllm:num_requests_running\S* (\S+)$", re.MULTILINE),
-    "waiting": re.compile(r"^vllm:num_requests_waiting\S* (\S+)$", re.MULTILINE),
-}
 
 
 async def check_endpoint(
@@ -154,7 +151,7 @@ def _counts(reply: Reply) -> Finding:
 async def _letters(asking: HttpTransport, timeout_s: float) -> Finding:
     prompt = Prompt((("user", _LETTER_QUESTION),), None, 1, 0.0, labels=_LETTERS)
     try:
-        found = label_logprobs(await asking.send(prompt, timeout_s), _LETTERS)
+        found = label_logprobs(await asking.send(prompt, COMPILING * timeout_s), _LETTERS)
     except TransportError as error:
         return Finding("decoding = choice", False, f'{error}; use decoding = "json"')
     if found is None:
@@ -167,11 +164,12 @@ async def _letters(asking: HttpTransport, timeout_s: float) -> Finding:
 
 
 async def _metrics(asking: HttpTransport, timeout_s: float) -> Finding:
-    page = await asking.page("/metrics", timeout_s)
-    found = {name: float(hit[1]) for name, pattern in _METRICS.items() if (hit := pattern.search(page or ""))}
-    if not found:
-        return Finding("metrics", False, "no /metrics of vLLM: cache hits and queue are not shown")
-    queries = found.get("prefix_cache_queries", 0.0)
-    hits = f"{found.get('prefix_cache_hits', 0.0) / queries:.0%} of prompt tokens" if queries else "none asked for yet"
-    waiting = f"{found.get('running', 0):.0f} running, {found.get('waiting', 0):.0f} waiting"
-    return Finding("metrics", True, f"prefix cache hits: {hits}; {waiting}")
+    found = read_metrics(asking.name, await asking.page("/metrics", timeout_s) or "")
+    if found is None:
+        return Finding("metrics", False, "no /metrics of vLLM or llama.cpp: cache hits and queue are not shown")
+    said = []
+    if found.prompt_tokens is not None:
+        share = f"{(found.cached_tokens or 0) / max(found.prompt_tokens, 1):.0%} of prompt tokens"
+        said.append(f"prefix cache hits: {share if found.prompt_tokens else 'none asked for yet'}")
+    said.append(f"{found.running or 0} running, {found.waiting or 0} waiting")
+    return Finding("metrics", True, "; ".join(said))

@@ -16,6 +16,7 @@ __all__ = [
     "MANIFEST",
     "SCHEMA_VERSION",
     "Coverage",
+    "Load",
     "Manifest",
     "Parent",
     "Past",
@@ -65,6 +66,26 @@ class Tokens(BaseModel):
     input: int = 0
     cached: int = 0
     output: int = 0
+
+
+class Load(BaseModel):
+    """What a server of language models did by its own metrics while the run went on, also for others that asked it.
+
+    Attributes
+    ----------
+    prompt_tokens, cached_tokens : int or None
+        Tokens of prompts, and those of them that were in its prefix cache.
+    most_running, most_waiting : int or None
+        Most requests seen in work and queued.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    endpoint: str
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    most_running: int | None = None
+    most_waiting: int | None = None
 
 
 class Parent(BaseModel):
@@ -132,6 +153,8 @@ class Manifest(BaseModel):
     predicted : dict or None
         ``calls``, ``tokens_in``, ``tokens_cached``, ``tokens_out`` to ``low``, ``expected`` and ``high``, as estimated
         before the run; None where that was not asked for.
+    server_load : list of Load
+        Of the servers that give metrics.
     run_id : str or None
         Random; by it branches know their parent, wherever it lies.
     parent : Parent or None
@@ -171,6 +194,7 @@ class Manifest(BaseModel):
     inputs: dict[str, str] = {}
     servers: list[dict[str, Any]] = []
     predicted: dict[str, dict[str, float]] | None = None
+    server_load: list[Load] = []
     run_id: str | None = None
     parent: Parent | None = None
     past: list[Past] = []

@@ -15,7 +15,7 @@ from oasis.runs.figures import draw_figures
 from oasis.runs.handles import NAME_COLUMNS
 from oasis.runs.manifest import Manifest, write_atomically
 from oasis.runs.reading import Run, open_run
-from oasis.runs.summary import Summary, history, summarise
+from oasis.runs.summary import Summary, history, server_lines, summarise
 
 __all__ = ["FIGURES_FOLDER", "REPORT", "render_report", "write_report"]
 
@@ -80,6 +80,7 @@ def render_report(summary: Summary, figures: dict[str, str]) -> str:
         share=lambda count: f"{count / decisions:.1%}" if decisions else "–",
         figures=figures,
         history=history(manifest),
+        server_lines=server_lines(manifest),
         refused=[
             {key: value for key, value in row.items() if key not in NAME_COLUMNS}
             for row in manifest.refused_rows[:_REFUSED_SHOWN]

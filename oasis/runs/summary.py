@@ -22,6 +22,7 @@ __all__ = [
     "coverage",
     "history",
     "per_decision",
+    "server_lines",
     "summarise",
     "with_content",
 ]
@@ -85,6 +86,7 @@ class Summary:
             "llm_calls": self.calls,
             "per_decision": self.per_decision,
             "cost": self.cost,
+            "server_load": [load.model_dump() for load in manifest.server_load],
             "history": history(manifest),
             "refused_rows": len(manifest.refused_rows),
             "effects": self.effects.to_dict(),
@@ -208,6 +210,23 @@ def history(manifest: Manifest) -> list[str]:
                 line += f" {what} " + "; ".join(map(str, event[key]))
         said.append(line)
     return said
+
+
+def server_lines(manifest: Manifest) -> list[str]:
+    """Return, a line each, what servers of language models did by their own metrics while the run went on."""
+    lines = []
+    for load in manifest.server_load:
+        said = []
+        if load.prompt_tokens:
+            hits = (load.cached_tokens or 0) / load.prompt_tokens
+            said.append(f"{hits:.1%} of {load.prompt_tokens:,} prompt tokens were in its prefix cache")
+        if load.most_running is not None:
+            said.append(f"at most {load.most_running:,} requests seen in work")
+        if load.most_waiting is not None:
+            said.append(f"{load.most_waiting:,} waiting")
+        if said:
+            lines.append(f"{load.endpoint}: {', '.join(said)}")
+    return lines
 
 
 def _prices(manifest: Manifest) -> BudgetConfig:

@@ -9,8 +9,10 @@ from typing import Any
 
 from oasis.inference import build_client
 from oasis.interfaces import DescribesServers, InferenceClient
+from oasis.runs.manifest import Load
 from oasis.scenario import Scenario
 from oasis.simulation.assembly import Parts
+from oasis.simulation.load import LoadWatch, ServerLoad
 
 __all__ = ["Servers", "describe_servers"]
 
@@ -34,20 +36,27 @@ def describe_servers(scenario: Scenario, parts: Parts) -> list[dict[str, Any]]:
 
 
 class Servers:
-    """Descriptions of a run's servers, as they come in.
+    """Descriptions of a run's servers, as they come in, and how they do.
 
     Parameters
     ----------
     inference : InferenceClient or None
-        Asked if it `DescribesServers`.
+        Asked if it `DescribesServers`, and watched if it `ReadsMetrics`.
     """
 
     def __init__(self, inference: InferenceClient | None) -> None:
         self._inference = inference
         self._task: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._watch = LoadWatch(inference)
 
-    def ask(self) -> None:
-        """Begin to ask."""
+    @property
+    def loads(self) -> list[ServerLoad]:
+        """How servers do now, of those that give metrics."""
+        return self._watch.loads
+
+    def ask(self, known: Sequence[Load]) -> None:
+        """Begin to ask and to watch; `known` is the load that the manifest of a run that goes on has."""
+        self._watch.begin(known)
         if isinstance(self._inference, DescribesServers):
             self._task = asyncio.ensure_future(self._inference.describe())
 
@@ -58,12 +67,18 @@ class Servers:
         new = [server for server in self._task.result() if server not in known]
         return {"servers": [*known, *new]} if new else {}
 
+    def load(self) -> dict[str, Any]:
+        """Return the field ``server_load`` of the manifest, nothing where no server gives metrics."""
+        return {"server_load": kept} if (kept := self._watch.kept()) else {}
+
     async def settle(self) -> None:
-        """Wait a moment for what has not come in yet."""
+        """Wait a moment for what has not come in yet, and look a last time how servers do."""
+        await self._watch.settle()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_GRACE_S)
 
     def give_up(self) -> None:
         """Ask no more."""
+        self._watch.give_up()
         if self._task is not None:
             self._task.cancel()

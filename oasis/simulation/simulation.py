@@ -28,6 +28,7 @@ from oasis.simulation.coverage import Coverage
 from oasis.simulation.earlier import Earlier
 from oasis.simulation.engine import Engine, StepResult
 from oasis.simulation.interventions import check_entry, check_interventions
+from oasis.simulation.load import ServerLoad
 from oasis.simulation.place import NewPlace, Place
 from oasis.simulation.point import Point
 from oasis.simulation.servers import Servers
@@ -169,6 +170,11 @@ class Simulation:
         if self._summary is None:
             raise RuntimeError("the run has not ended yet")
         return self._summary
+
+    @property
+    def server_load(self) -> list[ServerLoad]:
+        """How servers of language models do, of a run with a directory: cache hits since it began, queues by now."""
+        return self._servers.loads
 
     def inject(self, kind: str, **keys: Any) -> None:
         """Do something from outside at the beginning of the next step: an ``[[interventions]]`` entry without ``step``.
@@ -337,7 +343,7 @@ class Simulation:
         if self._place is not None:
             whole = self._place.checkpoint
             self._storage = Storage(self._place.make(self._parts), self.scenario.output, whole)
-            self._servers.ask()
+            self._servers.ask(self._storage.manifest.server_load)
             if self.world.step:  # so that what comes next is repeated from here
                 self._storage.keep_point(self.point())
         if self._earlier.repeat_until:
@@ -410,6 +416,7 @@ class Simulation:
                 self._place.leave()
             return
         counts = {"coverage": coverage, "tokens": tokens, **self._servers.news(storage.manifest.servers)}
+        counts |= self._servers.load()
         if point is None:  # the world holds what is not on disk: of a step that broke off, or could not be written
             storage.abandon(status, message=message, **counts)
             return

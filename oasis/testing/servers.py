@@ -62,8 +62,8 @@ class StubServer:
     outside : float
         Probability of an answer that is none of the letters asked for.
     pages : mapping
-        Path to the JSON or text that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), or the
-        name of a fault in angle brackets.
+        Path to the JSON or text that a GET of it gives (``"/version"``, also instead of ``"/v1/models"``), the
+        name of a fault in angle brackets, or a function that returns one of these each time.
 
     Attributes
     ----------
@@ -171,6 +171,7 @@ class StubServer:
         if (refused := self._unauthorised(request)) is not None:
             return refused
         page = self.pages.get(request.path)
+        page = page() if callable(page) else page
         if isinstance(page, str) and page.startswith("<"):
             return await self._fail(request, page, None, request.path)
         if isinstance(page, str):
