@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from oasis.errors import BudgetError, InferenceError, NoEndpointError
 from oasis.inference.accounting import Account, Journal, KeepPrompt, Meter
+from oasis.inference.affinity import prefix_key
 from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, prompt_hash
 from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
@@ -196,7 +197,7 @@ class Client:
         last: Endpoint | None = None
         while done.attempts < limit:
             attempt = done.attempts + 1
-            endpoint = await self._pool.acquire(avoid=last)
+            endpoint = await self._pool.acquire(last, prefix_key(request))
             await self._pass_meter(endpoint)
             if getattr(endpoint.transport, "takes_seed", False):
                 prompt = replace(prompt, seed=_hash(self._seed, request, hashed, attempt) % 2**31)

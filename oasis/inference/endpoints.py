@@ -1,4 +1,7 @@
-"""Which endpoint takes the next request: the one with the fewest in flight whose circuit is closed.
+"""Which endpoint takes the next request: the one that has its beginning in its cache, as far as load allows.
+
+Of those whose circuit is closed and that have room, the first by `oasis.inference.affinity` that does not have `SLACK`
+more in flight than the mean; without a key the one with the fewest in flight.
 
 Concurrency adapts per endpoint as TCP's window does (slow start, then additive increase and multiplicative decrease;
 Chiu and Jain 1989, RFC 5681): a server that refuses, times out, or takes more than half of the time-out gets fewer
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from oasis.errors import NoEndpointError
+from oasis.inference.affinity import Ranking
 from oasis.inference.transport import Transport, TransportError
 
 __all__ = ["Endpoint", "EndpointPool"]
@@ -47,6 +51,9 @@ FIRST_LIMIT = 16
 """Requests in flight to begin with; doubles each round trip until the first sign of overload. Assumed."""
 DECREASE = 0.7
 """Factor on what is in flight when an endpoint is overloaded or slow (CUBIC's, RFC 9438)."""
+SLACK = 0.25
+"""How far above the mean an endpoint's requests in flight may be for the sake of its cache (Mirrokni, Thorup and
+Zadimoghaddam 2018, consistent hashing with bounded loads)."""
 SLOW_SHARE = 0.5
 """An answer that took this share of the time-out is a sign of overload; below half of it, of room for more."""
 
@@ -59,7 +66,7 @@ class Sent:
     in_flight: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Endpoint:
     """A transport and what is known about the server behind it."""
 
@@ -140,9 +147,17 @@ class EndpointPool:
             self.endpoints.append(Endpoint(transport, float(min(most, FIRST_LIMIT)), most))
         self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
         self._waiting: dict[asyncio.Future[None], None] = {}
+        self._ranking = Ranking([transport.name for transport in transports])
 
-    async def acquire(self, avoid: Endpoint | None = None) -> Endpoint:
+    async def acquire(self, avoid: Endpoint | None = None, key: int | None = None) -> Endpoint:
         """Wait for a free endpoint and take it; not `avoid` while another one is alive.
+
+        Parameters
+        ----------
+        avoid : Endpoint, optional
+        key : int, optional
+            Requests with the same one go to the same endpoint, as far as load allows. Without one it is that with the
+            fewest in flight.
 
         Raises
         ------
@@ -162,11 +177,20 @@ class EndpointPool:
                 if due:  # a probe comes before other work, else a closed circuit would never be tested under load
                     free = due
                 if free:
-                    chosen = min(free, key=lambda e: e.in_flight)
+                    chosen = self._preferred(key, free) if key is not None and len(free) > 1 else _idlest(free)
                     chosen.in_flight += 1
                     chosen.probing = chosen.opened
                     return chosen
             await self._wait(min((e.probe_at - now for e in opened if not e.probing), default=None))
+
+    def _preferred(self, key: int, free: list[Endpoint]) -> Endpoint:
+        """Return the first in the key's order that does not have much more in flight than the others."""
+        most = math.ceil((1.0 + SLACK) * (sum(e.in_flight for e in free) + 1) / len(free))
+        for position in self._ranking.order(key):
+            endpoint = self.endpoints[position]
+            if endpoint.in_flight < most and endpoint in free:
+                return endpoint
+        return _idlest(free)
 
     def sent(self, endpoint: Endpoint) -> Sent:
         """Return what `succeeded` and `failed` need to know of a request that is sent now."""
@@ -277,3 +301,7 @@ class EndpointPool:
             del self._waiting[future]
             if not future.done():
                 future.set_result(None)
+
+
+def _idlest(endpoints: Sequence[Endpoint]) -> Endpoint:
+    return min(endpoints, key=lambda e: e.in_flight)
