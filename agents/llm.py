@@ -28,6 +28,7 @@ from oasis.interfaces import (
     Decisions,
     InferenceClient,
     InferenceRequest,
+    LimitsRequests,
     Observations,
     Parameters,
     PolicyContext,
@@ -44,6 +45,11 @@ I32 = npt.NDArray[np.int32]
 PENDING = 8_192
 """Agents whose prompts are held in memory at a time (about 10 kB each); several times as many as are in flight."""
 _AT_ONCE = 1_024
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 64, 256
+_ROUNDS = 3
+"""Of agents that are asked several questions each, so many are worked on as there may be requests in flight, times
+this: more would push each other's beginnings out of the servers' caches, fewer would not keep servers busy while some
+wait for the last of their part (docs/decisions/prefix-cache.md)."""
 _FORGOTTEN = (Action.NO_DECISION, Action.DO_NOTHING)
 
 
@@ -115,7 +121,7 @@ class LLM:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
         self._templates = Templates(p.templates_path)
-        self._places = Places(PENDING // _AT_ONCE)  # of the parts of all batches
+        self._places = dict[int, Places]()  # of the parts of all batches, by how many there may be
         self._limits = Limits(
             p.max_text,
             p.max_profile,
@@ -143,21 +149,30 @@ class LLM:
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again.
 
-        At most `PENDING` agents are worked on at a time, however many there are: prompts are made as others are
-        answered.
+        At most `PENDING` agents are worked on at a time, however many there are, and where each is asked several
+        questions only as many as keep the servers busy: prompts are made as others are answered.
         """
         n = len(observations.agent_ids)
         if not n:
             return Decisions(ActionBatch.empty())
         client = _client(ctx)
-        places = self._places.here()
+        size, count = self._parts(client)
+        places = self._places.setdefault(count, Places(count)).here()
 
         async def part(rows: npt.NDArray[np.integer]) -> ActionBatch:
             async with places:
                 return await self._decide(observations.take(rows), ctx, client)
 
-        parts = np.array_split(np.arange(n), -(-n // _AT_ONCE))
+        parts = np.array_split(np.arange(n), -(-n // size))
         return Decisions(ActionBatch.concat(await together(map(part, parts))))
+
+    def _parts(self, client: InferenceClient) -> tuple[int, int]:
+        """Return how many agents are asked together, and how many such parts are worked on at a time."""
+        once = self.parameters.decoding == "json" and self.parameters.max_turns == 1
+        if once or not isinstance(client, LimitsRequests):
+            return _AT_ONCE, PENDING // _AT_ONCE
+        size = min(max(client.concurrency, _LEAST_AT_ONCE), _MOST_AT_ONCE)
+        return size, max(1, min(-(-_ROUNDS * client.concurrency // size), PENDING // size))
 
     async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
         p = self.parameters

@@ -19,19 +19,21 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from oasis.agents import llm
 from oasis.inference import Client, Prompt, Reply, client, endpoints
 from oasis.inference.affinity import prefix_key
 from oasis.inference.endpoints import EndpointPool
 from oasis.inference.mock import MockTransport
 from oasis.inference.tokens import encode_prompts
 from oasis.inference_config import LLMConfig
-from oasis.interfaces import InferenceRequest
+from oasis.interfaces import Completion, InferenceRequest
 from oasis.scenario import Scenario
 from oasis.simulation import Simulation
 from oasis.testing.answers import answer_from_schema, odds_of_letters
@@ -106,34 +108,48 @@ class Server:
         return Reply(answer_from_schema(prompt.schema, question), len(tokens), 0, 30, "stop")
 
 
-KEYS: dict[str, Callable[[InferenceRequest], int | None]] = {
-    "never": lambda request: None,
-    "ours": prefix_key,
-    "feed's begin": lambda request: crc32(request.messages[1][1][:200].encode()),
-    "whole prompt": lambda request: crc32(str(request.messages).encode()),
-}
-ORDERS: dict[str, Callable[[Sequence[InferenceRequest]], Sequence[InferenceRequest]]] = {
-    "as asked": lambda requests: requests,
-    "sorted": lambda requests: sorted(requests, key=lambda r: r.messages),
+Order = Callable[[Sequence[InferenceRequest]], Sequence[InferenceRequest]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How requests are sent: what goes to one endpoint, in which order, of how many agents at a time."""
+
+    key: Callable[[InferenceRequest], int | None] = prefix_key
+    order: Order = list
+    together: bool = False
+
+
+PARTS = llm.LLM._parts
+WAYS = {
+    "ours": Way(),
+    "never": Way(lambda request: None),
+    "by the feed's begin": Way(lambda request: crc32(request.messages[1][1][:200].encode())),
+    "by the whole prompt": Way(lambda request: crc32(str(request.messages).encode())),
+    "sorted": Way(order=lambda requests: sorted(requests, key=lambda r: r.messages)),
+    "first all first questions": Way(together=True),
+    "never, first all first questions": Way(lambda request: None, together=True),
 }
 
 
 class Ordering(Client):
     """Asks in another order."""
 
-    order: Callable[[Sequence[InferenceRequest]], Sequence[InferenceRequest]] = ORDERS["as asked"]
+    order: Order = list
 
-    async def complete(self, requests: Sequence[InferenceRequest]) -> list[Any]:
-        ordered = Ordering.order(requests)
-        answers = {id(done.request): done for done in await super().complete(ordered)}
+    async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
+        answers = {id(done.request): done for done in await super().complete(self.order(requests))}
         return [answers[id(request)] for request in requests]
 
 
-def run(scenario: Scenario, count: int, blocks: int, concurrency: int) -> dict[str, Any]:
+def run(scenario: Scenario, count: int, blocks: int, concurrency: int, way: Way) -> dict[str, Any]:
     """Return what caches of `count` servers found in a run, its state, and how evenly they worked."""
     servers = [Server(blocks) for _ in range(count)]
     transports = [MockTransport(server.answer, f"http://gpu{i}/v1") for i, server in enumerate(servers)]
     inference = Ordering(transports, LLMConfig(model="mock", concurrency=concurrency))
+    inference.order = way.order
+    client.prefix_key = way.key  # type: ignore[assignment]
+    llm.LLM._parts = (lambda policy, asked: (llm._AT_ONCE, 8)) if way.together else PARTS  # type: ignore[method-assign]
     summary = Simulation(scenario, inference=inference).run_sync()
     asked = sum(server.cache.asked for server in servers)
     busy = [server.busy for server in servers]
@@ -158,21 +174,13 @@ def measure(name: str, decoding: str, given: argparse.Namespace) -> dict[str, An
             **POPULATIONS[name],
         }
     )
-    one = run(scenario, 1, 2**40, given.concurrency)
+    one = run(scenario, 1, 2**40, given.concurrency, Way())
     found: dict[str, Any] = {"calls": one["calls"], "tokens": one["tokens"], "one": one["hits"]}
     states = {one["state"]}
     for blocks in given.blocks:
-        for key, function in KEYS.items():
-            client.prefix_key = function  # type: ignore[assignment]
-            for order in ORDERS:
-                Ordering.order = staticmethod(ORDERS[order])  # type: ignore[assignment]
-                if order != "as asked" and key not in ("never", "ours"):
-                    continue
-                made = run(scenario, given.endpoints, blocks, given.concurrency)
-                states.add(made["state"])
-                found[f"{blocks} blocks, {key}, {order}"] = [made["hits"], made["most_busy"]]
-        client.prefix_key = prefix_key
-        Ordering.order = staticmethod(ORDERS["as asked"])  # type: ignore[assignment]
+        made = {name: run(scenario, given.endpoints, blocks, given.concurrency, way) for name, way in WAYS.items()}
+        found[f"{blocks} blocks"] = {name: [each["hits"], each["most_busy"]] for name, each in made.items()}
+        states |= {each["state"] for each in made.values()}
     found["same_state"] = len(states) == 1
     return found
 

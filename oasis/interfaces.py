@@ -43,6 +43,7 @@ __all__ = [
     "Feeds",
     "InferenceClient",
     "InferenceRequest",
+    "LimitsRequests",
     "Observations",
     "Parameters",
     "Platform",
@@ -485,6 +486,16 @@ class InferenceClient(Protocol):
 
     async def close(self) -> None:
         """Release connections and models."""
+        ...
+
+
+@runtime_checkable
+class LimitsRequests(Protocol):
+    """What an inference client has besides, if it says how many requests it sends at once."""
+
+    @property
+    def concurrency(self) -> int:
+        """Most requests in flight; more that are asked for wait."""
         ...
 
 

@@ -79,6 +79,11 @@ class Client:
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self.usage = self._account.usage
 
+    @property
+    def concurrency(self) -> int:
+        """Most requests in flight."""
+        return self._config.concurrency
+
     async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
         """Return one completion per request, in request order, whatever the order of replies.
 

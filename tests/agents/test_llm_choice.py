@@ -60,6 +60,30 @@ def test_odds_are_recorded_with_what_they_are_of() -> None:
     assert (actions.probability <= 1).all()
 
 
+def test_an_agent_is_asked_on_before_its_beginning_is_pushed_out_of_caches() -> None:
+    """Of many agents those that were begun are seen through first; with which of them changes nothing."""
+    world = policy_world(agents=400)
+    agents = np.arange(300, dtype=np.int32)
+
+    def farthest(concurrency: int) -> tuple[ActionBatch, int]:
+        transport = MockTransport(model)
+        client = Client([transport], LLMConfig(model="m", concurrency=concurrency))
+        ctx = policy_context(world, 1, inference=client)
+        actions = asyncio.run(LLM.from_parameters(CHOICE).decide(observations_of(world, agents), ctx)).actions
+        asked: dict[str, list[int]] = {}
+        for place, prompt in enumerate(transport.prompts):
+            asked.setdefault(prompt.messages[1][1].partition("\nWhat do you do?")[0], []).append(place)
+        gaps = [b - a for places in asked.values() for a, b in zip(places, places[1:], strict=False)]
+        assert len(gaps) > 100
+        return actions, max(gaps)
+
+    few, near = farthest(8)
+    many, far = farthest(1000)
+    assert near <= 3 * 64 < 250 <= far
+    for name in ("agent_id", "action", "target_id", "probability"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name))
+
+
 def test_no_decision_takes_more_than_three_tokens_unless_it_writes() -> None:
     _, _, prompts = decide(model)
     assert {p.max_tokens for p in prompts if p.labels} == {1}
