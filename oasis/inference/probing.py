@@ -63,7 +63,8 @@ class EndpointReport:
 
 
 COMPILING = 6
-"""Patience for the first question for log-probabilities, in usual time-outs: vLLM 0.32 compiles then (14 s seen)."""
+"""Patience for the first question for log-probabilities, in usual time-outs: vLLM 0.32 compiles something then (7 s;
+over 10 on a busy machine)."""
 
 _PROBE: dict[str, Any] = {
     "type": "object",
