@@ -14,7 +14,7 @@ from oasis.interfaces import Parameters
 from oasis.plugins import available, explain
 from oasis.scenario import Scenario
 
-__all__ = ["Arm", "Design", "ExperimentConfig", "Outcome", "QuickConfig"]
+__all__ = ["Arm", "DataConfig", "Design", "ExperimentConfig", "Outcome", "QuickConfig"]
 
 Values = dict[str, Any]
 
@@ -64,6 +64,21 @@ class QuickConfig(Parameters):
     """``[quick]``: what ``--quick`` changes."""
 
     replicates: int = Field(default=5, ge=1)
+    set: Values = {}
+
+
+class DataConfig(Parameters):
+    """``[data]``: what ``--data`` changes, since a real population needs other settings than a generated one.
+
+    Attributes
+    ----------
+    replicates : int or None
+        Instead of the experiment's.
+    set : dict
+        Keys of the scenario, of all arms, to values; after those of ``[quick]``.
+    """
+
+    replicates: int | None = Field(default=None, ge=1)
     set: Values = {}
 
 
@@ -121,6 +136,7 @@ class Design(Parameters):
 
     experiment: ExperimentConfig
     quick: QuickConfig = QuickConfig()
+    data: DataConfig = DataConfig()
     parameters: Values = {}
     scenario: Values
     arms: list[Arm] = Field(min_length=1)
@@ -179,13 +195,23 @@ class Design(Parameters):
         base = {**self.scenario, "simulation": {"name": arm.name, **self.scenario.get("simulation", {})}}
         return Scenario.from_dict(base).with_values({**(changes or {}), **arm.set})
 
+    def replicates(self, quick: bool, data: bool) -> int:
+        """Return how many seeds each arm has where nothing else is asked for."""
+        if quick:
+            return self.quick.replicates
+        return (self.data.replicates if data else None) or self.experiment.replicates
+
+    def changes(self, quick: bool, data: bool) -> Values:
+        """Return keys of the scenario to values: what ``--quick`` and ``--data`` change in all arms."""
+        return {**(self.quick.set if quick else {}), **(self.data.set if data else {})}
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types; ``Design.from_dict`` of them is this design."""
         return self.model_dump(mode="json")
 
 
 def _allowed(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    models: dict[str, type[Parameters]] = {"experiment": ExperimentConfig, "quick": QuickConfig}
+    models: dict[str, type[Parameters]] = {"experiment": ExperimentConfig, "quick": QuickConfig, "data": DataConfig}
     models |= {"arms": Arm, "outcomes": Outcome}
     model = models.get(str(location[0])) if len(location) > 1 else None
     return tuple((model or Design).model_fields)

@@ -87,6 +87,8 @@ class Section:
     ----------
     name : str
         Of the figure's and table's files; letters, digits and ``_``.
+    printed : bool
+        Whether the table is printed at the end of ``oasis experiment run`` too.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Section:
     text: Sequence[str] = ()
     table: pl.DataFrame | None = None
     figure: Figure | None = None
+    printed: bool = False
 
 
 class Kind(Protocol):

@@ -26,8 +26,8 @@ REPORT = "report.html"
 FIGURES = "figures"
 
 
-def write_experiment_report(folder: ExperimentFolder) -> Results:
-    """Write tables, figures and ``report.html`` of the runs that are done.
+def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Section]]:
+    """Write tables, figures and ``report.html`` of the runs that are done; return what is said in it.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def write_experiment_report(folder: ExperimentFolder) -> Results:
         if section.table is not None:
             section.table.write_parquet(place / f"{section.name}.parquet")
     write_atomically(folder.path / REPORT, _page(results, sections, figures).encode("utf-8", "replace"))
-    return results
+    return results, sections
 
 
 def command_of(folder: ExperimentFolder) -> str:
@@ -59,9 +59,9 @@ def command_of(folder: ExperimentFolder) -> str:
     words += ["--llm", r.endpoint] if r.endpoint else []
     words += ["--model", r.model] if r.model else []
     words += ["--llm-share", f"{r.llm_share:g}"] if r.llm_share is not None else []
-    quick = folder.design.quick.set if r.quick else {}
+    implied = folder.design.changes(r.quick, r.data is not None)
     for key, value in r.changes.items():
-        if quick.get(key) != value:
+        if key not in implied or implied[key] != value:
             words += ["--set", f"{key}={json.dumps(value)}"]
     return shlex.join(words)
 

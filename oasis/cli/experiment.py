@@ -77,10 +77,9 @@ def run(
     The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
     """
     design = _design(name)
-    changes: dict[str, Any] = dict(design.quick.set) if quick else {}
-    changes |= dict(map(parse_override, overrides))
+    changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
     request = Request(
-        replicates=replicates or (design.quick.replicates if quick else design.experiment.replicates),
+        replicates=replicates or design.replicates(quick, data is not None),
         quick=quick,
         changes=changes,
         data=None if data is None else str(data.resolve()),
@@ -156,14 +155,18 @@ def _announce(folder: ExperimentFolder, jobs: int) -> None:
 
 def _report(folder: ExperimentFolder, as_json: bool) -> None:
     from oasis.experiments.report import REPORT, write_experiment_report  # matplotlib takes half a second to load
+    from oasis.runs.text_table import text_table
 
-    results = write_experiment_report(folder)
+    results, sections = write_experiment_report(folder)
     if as_json:
         facts = {"effects": results.effects.to_dicts(), "levels": results.levels.to_dicts()}
         click.echo(json.dumps({"name": folder.design.experiment.name, "runs": len(results.rows), **facts}))
         return
     for line in _lines(results):
         click.echo(line)
+    for section in sections:
+        if section.printed and section.table is not None:
+            click.echo(f"{section.title}\n{text_table(section.table)}")
     click.echo(f"look at     {folder.path / REPORT}")
 
 
