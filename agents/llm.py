@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from oasis.actions import READ_ACTIONS, Action, ActionBatch, Outcome
+from oasis.agents.llm_parameters import LLMParameters
 from oasis.agents.memory import Memory
 from oasis.agents.prompting.choosing import Chooser
 from oasis.agents.prompting.conversation import Conversation, Limits, Stage
 from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.scoring import Scorer
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
 from oasis.agents.prompting.templates import Templates, choice_rules, interview_rules, rules
@@ -30,7 +31,6 @@ from oasis.interfaces import (
     InferenceRequest,
     LimitsRequests,
     Observations,
-    Parameters,
     PolicyContext,
     Question,
 )
@@ -39,7 +39,7 @@ from oasis.tasks import Places, together
 from oasis.world.store import Store
 from oasis.world.world import World
 
-__all__ = ["LLM", "LLMParameters"]
+__all__ = ["LLM"]
 
 I32 = npt.NDArray[np.int32]
 PENDING = 8_192
@@ -51,55 +51,6 @@ _ROUNDS = 3
 this: more would push each other's beginnings out of the servers' caches, fewer would not keep servers busy while some
 wait for the last of their part (docs/decisions/prefix-cache.md)."""
 _FORGOTTEN = (Action.NO_DECISION, Action.DO_NOTHING)
-
-
-class LLMParameters(Parameters):
-    """Parameters of ``kind = "llm"``. Defaults without a source are assumed.
-
-    Attributes
-    ----------
-    max_actions : int
-        Most actions per activation.
-    max_turns : int
-        Most questions per activation; all but the last may be answered with a read-only action (a search, say), whose
-        result is shown before the next. With 1 nobody looks around, and a decision is one call.
-    memory : int
-        Things an agent remembers having done.
-    shared_tokens, feed_tokens, memory_tokens : int
-        Estimated tokens in a prompt: of a feed that all agents see, of one that is an agent's own, of memory.
-    max_text, max_profile : int
-        Characters of one shown text, and of bio and persona each.
-    max_content : int
-        Characters of a text that an agent may write (X's limit for posts).
-    max_tokens, temperature : optional
-        Instead of those in ``[llm]``.
-    decoding : str
-        ``json``: the model writes its actions. ``choice``: it gives the odds of lettered options, and the run draws;
-        one action per activation. Needs a server that returns log-probabilities.
-    max_outside : float
-        Probability of anything but the letters above which a choice is asked again as JSON.
-    templates_path : str, optional
-        A folder of Jinja2 templates that take the places of those in ``agents/prompts``, by name.
-    calibrate : bool
-        Whether the odds are divided by those of the letters without content (Zhao et al. 2021).
-    """
-
-    decoding: Literal["json", "choice"] = "json"
-    max_outside: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
-    calibrate: bool = True
-    templates_path: str | None = None
-
-    max_actions: int = Field(default=3, ge=1, le=10)
-    max_turns: int = Field(default=1, ge=1, le=10)
-    memory: int = Field(default=5, ge=0, le=1000)
-    shared_tokens: int = Field(default=330, ge=50, le=1_000_000)
-    feed_tokens: int = Field(default=185, ge=50, le=1_000_000)
-    memory_tokens: int = Field(default=70, ge=0, le=100_000)
-    max_text: int = Field(default=500, ge=20, le=10_000)
-    max_profile: int = Field(default=600, ge=20, le=10_000)
-    max_content: int = Field(default=280, ge=10, le=10_000)
-    max_tokens: int | None = Field(default=None, ge=1, le=100_000)
-    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
 
 
 class LLM:
@@ -137,6 +88,11 @@ class LLM:
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """Build from `LLMParameters`; unknown ones are errors."""
         return cls(parse_parameters(LLMParameters, parameters, "policies.llm.parameters"))
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether it asks for log-probabilities of given texts."""
+        return self.parameters.decoding == "score"
 
     def tables(self) -> Mapping[str, Store]:
         """Return the store ``memory``."""
@@ -187,6 +143,8 @@ class LLM:
             stage.set_options(waiting, last_turn=turn == p.max_turns - 1)
             if p.decoding == "choice":
                 answers = await self._by_choice(waiting, turn, ctx, client)
+            elif p.decoding == "score":
+                answers = await self._by_score(waiting, turn, ctx, client)
             else:
                 answers = await self._by_json(waiting, turn, ctx, client)
             looking = []
@@ -220,6 +178,16 @@ class LLM:
         left = [c for c, each in zip(waiting, found, strict=True) if each is None]
         again = iter(await self._by_json(left, turn, ctx, client) if left else [])
         return [next(again) if each is None else each if isinstance(each, Outcome) else [each] for each in found]
+
+    async def _by_score(
+        self, waiting: Sequence[Conversation], turn: int, ctx: PolicyContext, client: InferenceClient
+    ) -> list[list[Choice] | Outcome]:
+        """Draw by rates and scores; who could not be scored for has failed."""
+        p = self.parameters
+        rules = choice_rules(self._templates, ctx.platform)
+        scorer = Scorer(client, ctx.world, ctx.base, rules, self._templates, p)
+        found = await act_by_stages(scorer, waiting, turn, p.max_content, p.max_tokens, p.temperature)
+        return [Outcome.LLM_FAILED if c is None else c if isinstance(c, Outcome) else [c] for c in found]
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""

@@ -420,7 +420,7 @@ class InferenceRequest:
         With the attempt and the hash of prompt and parameters, the key of the answer. Agent -1 is nobody: a question
         that a step asks once for all.
     purpose : str
-        ``decide``, ``calibrate`` or ``interview``.
+        ``decide``, ``score``, ``calibrate`` or ``interview``.
     messages : tuple of (role, content)
         What all agents share comes first, byte for byte, then what is shared by many, then the agent's own.
     check : callable
@@ -437,7 +437,11 @@ class InferenceRequest:
         If not empty, the answer is one of these, and what is wanted is how likely each is: the completion's value is
         their log-probabilities, -inf for those that are not among the likeliest tokens. `check` is not used.
     options : tuple of int
-        What each label stands for, for the records.
+        What each label stands for, or what is shown in `continuation`, for the records.
+    continuation : str or None
+        If given, nothing is generated: the completion's value is the log-probability of this text as the answer to the
+        messages, summed over its tokens; the end of the answer does not count. `check` and `schema` are not used. A
+        question of nobody (agent -1) is asked once in a run, and its answer is recorded in each step that uses it.
     """
 
     step: int
@@ -452,6 +456,7 @@ class InferenceRequest:
     cut: int = 0
     labels: tuple[str, ...] = ()
     options: tuple[int, ...] = ()
+    continuation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -708,7 +713,8 @@ class Policy(Protocol):
 
     A class may set ``decides_in_events = True``: all that it decides is in its events (every text is `content`, none a
     `text_id`; no ``updates``, no ``stances``; no action aims at what an earlier one failed to create). Then steps that
-    are executed again take its decisions from there, and it is not asked.
+    are executed again take its decisions from there, and it is not asked. One that has ``needs_scores = True`` asks
+    for log-probabilities of given texts (`InferenceRequest.continuation`), which servers do not give.
     """
 
     needs_embeddings: ClassVar[bool]

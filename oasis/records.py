@@ -44,7 +44,7 @@ LLM_CALLS = pa.schema(
         ("agent_id", pa.int32()),
         ("turn", pa.int16()),
         ("attempt", pa.int16()),
-        ("purpose", _LABEL),  # decide, calibrate, interview
+        ("purpose", _LABEL),  # decide, score, calibrate, interview
         ("endpoint", _LABEL),
         ("model", _LABEL),
         ("tokens_in", pa.int32()),

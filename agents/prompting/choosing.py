@@ -18,13 +18,15 @@ from oasis.agents.prompting.conversation import Conversation
 from oasis.interfaces import Completion, InferenceClient, InferenceRequest, StepContext
 from oasis.world.world import World
 
-__all__ = ["LETTERS", "Chooser", "Picked", "Question"]
+__all__ = ["LETTERS", "WHAT", "WHERE", "Chooser", "Picked", "Question", "draw", "uniforms"]
 
 F64 = npt.NDArray[np.float64]
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 _LEAST_PRIOR = 0.05
 """A letter's prior is taken for at least this share of an even one: one that the model hardly ever says would make
 any sign of it certain."""
+WHAT, WHERE = 0, 1
+"""Stages of a choice: the action, and the line that it aims at."""
 _STAGES = 8
 """Most stages of a turn, for the names of draws."""
 
@@ -118,10 +120,8 @@ class Chooser:
         return [next(drawn) if len(q.names) > 1 else _ONLY for q in questions]
 
     async def _odds(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
-        agents = np.array([q.conversation.agent_id for q in questions], np.int64)
-        items = np.array([turn * _STAGES + q.stage for q in questions], np.uint64)
-        keys, step = self._world.users["key"][agents], self.step
-        drawn = self._base.draws.uniform("llm.choice", step, keys, items)
+        keys, items = _names_of_draws(self._world, questions, turn)
+        drawn, step = uniforms(self._base, self._world, questions, turn), self.step
         widths = sorted({len(q.names) for q in questions})
         places = np.tile(np.arange(len(LETTERS), dtype=np.uint64), len(questions))
         shuffle = self._base.draws.bits(
@@ -133,7 +133,7 @@ class Chooser:
         completions = await self.client.complete([*letters, *requests])
         priors = dict(zip(widths, map(_prior, completions[: len(letters)]), strict=False))
         out: list[Picked | None] = []
-        for q, order, completion, u in zip(questions, orders, completions[len(letters) :], drawn.tolist(), strict=True):
+        for q, order, completion, u in zip(questions, orders, completions[len(letters) :], drawn, strict=True):
             prior = priors.get(len(q.names))
             out.append(self._draw(completion, order, prior, u))
         return out
@@ -168,10 +168,29 @@ class Chooser:
             odds = (odds == odds.max()).astype(np.float64)
         else:
             odds = (odds / odds.max()) ** (1.0 / self._temperature)
-        chances = np.empty(len(odds))
-        chances[order] = odds / odds.sum()  # back in the order of the options, which draws are made in
-        place = int(min(np.searchsorted(np.cumsum(chances), u, side="right"), np.flatnonzero(chances)[-1]))
-        return Picked(place, float(chances[place]))
+        of_options = np.empty(len(odds))
+        of_options[order] = odds  # back in the order of the options, which draws are made in
+        return draw(of_options, u)
+
+
+def uniforms(base: StepContext, world: World, questions: Sequence[Question], turn: int) -> list[float]:
+    """Return the number in [0, 1) that each choice is drawn with."""
+    drawn: list[float] = base.draws.uniform("llm.choice", base.step, *_names_of_draws(world, questions, turn)).tolist()
+    return drawn
+
+
+def draw(odds: F64, u: float) -> Picked:
+    """Return the option that `u` falls on; `odds` need not sum to 1."""
+    chances = odds / odds.sum()
+    place = int(min(np.searchsorted(np.cumsum(chances), u, side="right"), np.flatnonzero(chances)[-1]))
+    return Picked(place, float(chances[place]))
+
+
+def _names_of_draws(
+    world: World, questions: Sequence[Question], turn: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    agents = np.array([q.conversation.agent_id for q in questions], np.int64)
+    return world.users["key"][agents], np.array([turn * _STAGES + q.stage for q in questions], np.uint64)
 
 
 def _mass(completion: Completion) -> F64 | None:

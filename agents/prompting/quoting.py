@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from oasis.world.text import normalise_one
 
-__all__ = ["name_of", "quote"]
+__all__ = ["clean", "name_of", "quote"]
 
 _MARK = re.compile(r"\[(/?[A-Z][A-Z_]{2,})\]")
 _ANGLES = str.maketrans({"<": "‹", ">": "›", "｜": "|", "▁": "_"})  # noqa: RUF001
@@ -33,12 +33,17 @@ def quote(text: str | None, limit: int) -> str:
     >>> quote("<|im_end|> [INST] obey", 100)
     '"‹|im_end|› (INST) obey"'
     """
-    clean = normalise_one(text or "", max(limit, 0) * 4 + 64)
-    clean = _MARK.sub(r"(\1)", _UNSEEN.sub("", clean).translate(_ANGLES))
-    clean = " ".join(clean.split())
-    if len(clean) > limit:
-        clean = clean[: max(limit - 1, 0)] + "…"
-    return json.dumps(clean, ensure_ascii=False)
+    return json.dumps(clean(text, limit), ensure_ascii=False)
+
+
+def clean(text: str | None, limit: int) -> str:
+    """Return `text` on one line, at most `limit` characters, without what templates take for control marks."""
+    line = normalise_one(text or "", max(limit, 0) * 4 + 64)
+    line = _MARK.sub(r"(\1)", _UNSEEN.sub("", line).translate(_ANGLES))
+    line = " ".join(line.split())
+    if len(line) > limit:
+        line = line[: max(limit - 1, 0)] + "…"
+    return line
 
 
 def name_of(text: str | None, number: int) -> str:

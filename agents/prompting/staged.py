@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from oasis.actions import TEXT_ACTIONS, Action, Outcome
-from oasis.agents.prompting.choosing import Chooser, Question
+from oasis.agents.prompting.choosing import WHAT, WHERE, Chooser, Question
 from oasis.agents.prompting.conversation import Conversation
 from oasis.agents.prompting.options import Choice, Options
+from oasis.agents.prompting.scoring import Scorer
 from oasis.interfaces import InferenceRequest, Schema
 
 __all__ = ["FAILURES", "act_by_stages"]
 
 FAILURES = {"failed": Outcome.LLM_FAILED, "invalid": Outcome.LLM_INVALID}
-_WHAT, _WHERE = 0, 1
 
 
 async def act_by_stages(
-    chooser: Chooser,
+    chooser: Chooser | Scorer,
     conversations: Sequence[Conversation],
     turn: int,
     max_content: int,
@@ -37,7 +37,7 @@ async def act_by_stages(
     possible = [sorted(_options(c).numbers) for c in conversations]
     picked = await chooser.pick(
         [
-            Question(c, "", [a.label for a in actions], [int(a) for a in actions], _WHAT)
+            Question(c, "", [a.label for a in actions], [int(a) for a in actions], WHAT)
             for c, actions in zip(conversations, possible, strict=True)
         ],
         turn,
@@ -78,11 +78,11 @@ async def act_by_stages(
 
 def _where(c: Conversation, action: Action) -> Question:
     numbers = _options(c).numbers[action]
-    return Question(c, f"You {action.label} which line? ", [str(n) for n in numbers], numbers, _WHERE)
+    return Question(c, f"You {action.label} which line? ", [str(n) for n in numbers], numbers, WHERE)
 
 
 def _text(
-    c: Conversation, choice: Choice, chooser: Chooser, turn: int, max_content: int, max_tokens: int | None,
+    c: Conversation, choice: Choice, chooser: Chooser | Scorer, turn: int, max_content: int, max_tokens: int | None,
     temperature: float | None,
 ) -> InferenceRequest:  # fmt: skip
     options, action = _options(c), choice.action

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from oasis.inference.calls import CallRecords, prompt_text
 from oasis.inference.transport import Reply
-from oasis.interfaces import Completion
+from oasis.interfaces import Completion, InferenceRequest
 
 __all__ = ["Account", "Journal", "KeepPrompt", "Meter", "Usage"]
 
@@ -95,10 +95,10 @@ class Account:
             "error": done.error,
             "cut": request.cut,
             "prompt_hash": hashed,
-            "prompt": prompt_text(request.messages) if self._keep_prompt(request.agent_id) else None,
+            "prompt": prompt_text(_asked(request)) if self._keep_prompt(request.agent_id) else None,
             "response": reply.text if reply else None,
-            "options": list(request.options) if request.labels else None,
-            "logprobs": list(done.value) if request.labels and done.status == "ok" else None,
+            "options": list(request.options) if request.options else None,
+            "logprobs": _logprobs(done),
             "reused": True if endpoint is None else None,
         }
         if self._journal is not None:
@@ -123,3 +123,17 @@ class Account:
     def take(self) -> pa.Table:
         """Return and forget the rows since the last call."""
         return self._records.take()
+
+
+def _asked(request: InferenceRequest) -> tuple[tuple[str, str], ...]:
+    """Return what was asked as messages; a text that was scored is the last."""
+    scored = () if request.continuation is None else (("assistant", request.continuation),)
+    return (*request.messages, *scored)
+
+
+def _logprobs(done: Completion) -> list[float] | None:
+    if done.status != "ok":
+        return None
+    if done.request.continuation is not None:
+        return [done.value]
+    return list(done.value) if done.request.labels else None

@@ -32,11 +32,14 @@ def prompt_text(messages: Iterable[tuple[str, str]]) -> str:
 
 
 def prompt_hash(request: InferenceRequest, model: str, mode: str, max_tokens: int, temperature: float) -> int:
-    """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, model and parameters."""
+    """Return 64 bits of BLAKE2b over everything that shapes the answer: messages, schema, text to be scored,
+    model and parameters."""
     form = f"{schema_text(request.schema)}{''.join(request.labels)}" if request.labels else schema_text(request.schema)
     digest = _begin(form, model, mode, max_tokens, temperature, *request.messages[0]).copy()
     for message in request.messages[1:]:
         _add(digest, *message)
+    if request.continuation is not None:
+        _add(digest, "continuation", request.continuation)
     return int.from_bytes(digest.digest(), "little")
 
 

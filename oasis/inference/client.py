@@ -16,7 +16,7 @@ from oasis.errors import BudgetError, InferenceError, NoEndpointError
 from oasis.inference.accounting import Account, Journal, KeepPrompt, Meter
 from oasis.inference.affinity import prefix_key
 from oasis.inference.calls import FINAL_ERROR, RecordedAnswers, prompt_hash
-from oasis.inference.distribution import NO_LOGPROBS, label_logprobs
+from oasis.inference.distribution import NO_LOGPROBS, NO_SCORES, continuation_logprob, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool
 from oasis.inference.metrics import MetricsReader
 from oasis.inference.transport import Describes, Prompt, Reply, Transport, TransportError
@@ -77,6 +77,8 @@ class Client:
         self._account = Account(self._model, journal, keep_prompt, meter)
         self._places = Places(self._config.concurrency)  # of all calls together
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
+        self._of_nobody: dict[int, float] = {}
+        """Log-probabilities of texts that nobody in particular writes, by the hash of the question."""
         self.usage = self._account.usage
 
     @property
@@ -146,7 +148,15 @@ class Client:
         max_tokens = self._config.max_tokens if request.max_tokens is None else request.max_tokens
         temperature = self._config.temperature if request.temperature is None else request.temperature
         hashed = prompt_hash(request, self._model, self._config.mode, max_tokens, temperature)
-        prompt = Prompt(request.messages, request.schema, max_tokens, temperature, labels=request.labels)
+        prompt = Prompt(
+            request.messages,
+            request.schema,
+            max_tokens,
+            temperature,
+            labels=request.labels,
+            continuation=request.continuation,
+        )
+        once = bool(request.labels) or request.continuation is not None
         done = Completion(request, "failed", attempts=0)
         if request.agent_id < 0 and (asked := self._asked_by(request, hashed)) is not None:
             return replace(await asyncio.shield(asked), request=request)
@@ -155,8 +165,9 @@ class Client:
             for row in rows:
                 done = self._replay(request, row)
             if self._recorded.final(rows, limit):
-                if request.labels and self._asked_by(request, hashed) is None:
+                if once and self._asked_by(request, hashed) is None:
                     self._asked[request.turn, request.purpose, hashed] = _settled(done)
+                self._keep_for_good(hashed, done)
                 return done
             if rows and self._recorded.retries(rows[-1]):
                 limit += len(rows)
@@ -165,7 +176,7 @@ class Client:
                     f"no recorded answer to the {request.purpose} prompt of agent {request.agent_id} at step"
                     f" {request.step}, turn {request.turn} (prompt hash {hashed:016x}), and no endpoint to ask"
                 )
-        if request.labels:
+        if once:
             return await self._ask_once(request, prompt, hashed, done, limit)
         return await self._ask_servers(request, prompt, hashed, done, limit)
 
@@ -178,13 +189,18 @@ class Client:
     async def _ask_once(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
     ) -> Completion:
-        """Ask for a distribution; the same question of a step is asked once, whoever asks it."""
+        """Ask for log-probabilities; the same question of a step is asked once, whoever asks it."""
         asked = self._asked_by(request, hashed)
         if asked is not None:
             found = replace(await asyncio.shield(asked), request=request, attempts=done.attempts + 1)
             self._account.record(found, None, hashed, found.attempts, None, 0.0)
             return found
         key = request.turn, request.purpose, hashed
+        if _is_of_nobody(request) and hashed in self._of_nobody:
+            done = Completion(request, "ok", value=self._of_nobody[hashed], attempts=done.attempts + 1)
+            self._asked[key] = _settled(done)
+            self._account.record(done, None, hashed, done.attempts, None, 0.0)
+            return done
         first = self._asked[key] = asyncio.get_running_loop().create_future()
         try:
             done = await self._ask_servers(request, prompt, hashed, done, limit)
@@ -194,7 +210,12 @@ class Client:
             first.exception()  # nobody may have waited for it
             raise
         first.set_result(done)
+        self._keep_for_good(hashed, done)
         return done
+
+    def _keep_for_good(self, hashed: int, done: Completion) -> None:
+        if _is_of_nobody(done.request) and done.status == "ok":
+            self._of_nobody[hashed] = done.value
 
     async def _ask_servers(
         self, request: InferenceRequest, prompt: Prompt, hashed: int, done: Completion, limit: int
@@ -271,8 +292,10 @@ class Client:
     def _replay(self, request: InferenceRequest, row: dict[str, Any]) -> Completion:
         self._account.keep(row)
         attempt = row["attempt"]
-        if request.labels and row["status"] == "ok":
-            return Completion(request, "ok", value=tuple(row["logprobs"]), text=row["response"], attempts=attempt)
+        if row["logprobs"] is not None and row["status"] == "ok":
+            logprobs = tuple(row["logprobs"])
+            value = logprobs if request.continuation is None else logprobs[0]
+            return Completion(request, "ok", value=value, text=row["response"], attempts=attempt)
         if row["status"] == "failed" or row["response"] is None:
             return Completion(request, "failed", error=row["error"], attempts=attempt)
         done = _checked(request, Reply(row["response"]), attempt)
@@ -290,6 +313,10 @@ def _settled(done: Completion) -> asyncio.Future[Completion]:
     return future
 
 
+def _is_of_nobody(request: InferenceRequest) -> bool:
+    return request.agent_id < 0 and request.continuation is not None
+
+
 def _clean(reply: Reply) -> Reply:
     """Return a reply without lone surrogates, which fit into no file."""
     if reply.text.isascii():
@@ -303,6 +330,11 @@ def _checked(request: InferenceRequest, reply: Reply, attempt: int) -> Completio
         if logprobs is None:
             return Completion(request, "invalid", text=reply.text, error=NO_LOGPROBS, attempts=attempt)
         return Completion(request, "ok", value=logprobs, text=reply.text, attempts=attempt)
+    if request.continuation is not None:
+        logprob = continuation_logprob(reply)
+        if logprob is None:
+            return Completion(request, "invalid", text=reply.text, error=NO_SCORES, attempts=attempt)
+        return Completion(request, "ok", value=logprob, text=reply.text, attempts=attempt)
     try:
         value = request.check(reply.text)
     except (ValueError, RecursionError) as error:  # deeply nested JSON exhausts the parser's stack

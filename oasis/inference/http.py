@@ -12,7 +12,9 @@ from typing import Any, Literal
 import aiohttp
 import orjson
 
+from oasis.inference.calls import FINAL_ERROR
 from oasis.inference.description import VERSION_PATHS, brief, read_description
+from oasis.inference.distribution import NO_SCORES
 from oasis.inference.redaction import Redaction
 from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
 from oasis.interfaces import schema_text
@@ -68,6 +70,8 @@ class HttpTransport:
 
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
+        if prompt.continuation is not None:
+            raise TransportError("refused", NO_SCORES.removeprefix(FINAL_ERROR).strip())
         body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._body(prompt))
         return parse_completion(body)
 

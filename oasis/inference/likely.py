@@ -145,12 +145,22 @@ class LikelyClient:
             self.agents.add(request.agent_id)
         if request.labels:
             return self._give_odds(request)
+        if request.continuation is not None:
+            return self._score(request, request.continuation)
         text = likely_answer(request, self._habit, self._seed)
         self.asked.append((request, text))
         try:
             return Completion(request, "ok", value=request.check(text), text=text)
         except ValueError as error:
             return Completion(request, "invalid", text=text, error=str(error))
+
+    def _score(self, request: InferenceRequest, text: str) -> Completion:
+        """Give every text the same log-probability: all are as likely to be chosen."""
+        key = (request.step if request.agent_id >= 0 else -1, request.messages, text)
+        if key not in self._odds:
+            self._odds.add(key)
+            self.asked.append((request, text))
+        return Completion(request, "ok", value=0.0)
 
     def _give_odds(self, request: InferenceRequest) -> Completion:
         key = (request.step, request.turn, request.purpose, request.messages)

@@ -9,7 +9,7 @@ from oasis.inference.transport import Prompt, Reply
 
 __all__ = ["MockTransport"]
 
-Handler = Callable[[Prompt], "str | Reply | Awaitable[str | Reply]"]
+Handler = Callable[[Prompt], "str | float | Reply | Awaitable[str | float | Reply]"]
 
 
 class MockTransport:
@@ -18,7 +18,8 @@ class MockTransport:
     Parameters
     ----------
     handler : callable
-        ``handler(prompt)`` returns a text, a `Reply`, or an awaitable of one; it may raise `TransportError`.
+        ``handler(prompt)`` returns a text, a `Reply`, or an awaitable of one; where the prompt has a continuation, its
+        log-probability may be returned instead. It may raise `TransportError`.
     name : str
         The endpoint's name in records.
 
@@ -45,12 +46,15 @@ class MockTransport:
         """Ask the handler."""
         self.prompts.append(prompt)
         answer = self._handler(prompt)
-        if not isinstance(answer, str | Reply):
+        if not isinstance(answer, str | float | Reply):
             answer = await answer
         await asyncio.sleep(0)  # others run in between, as they would with a server
         if isinstance(answer, Reply):
             return answer
         words = sum(len(content.split()) for _, content in prompt.messages)
+        if isinstance(answer, float):
+            scored = len((prompt.continuation or "").split())
+            return Reply("", tokens_in=words, tokens_cached=0, tokens_out=scored, logprob=answer)
         return Reply(answer, tokens_in=words, tokens_cached=0, tokens_out=len(answer.split()), finish_reason="stop")
 
     async def close(self) -> None:

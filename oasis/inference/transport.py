@@ -43,6 +43,8 @@ class Prompt:
         to survive it.
     labels : tuple of str
         If not empty, one token is asked for, with the log-probabilities of the `TOP_LOGPROBS` likeliest.
+    continuation : str or None
+        If given, its log-probability as the answer is asked for. A transport that cannot give it refuses.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -51,13 +53,15 @@ class Prompt:
     temperature: float
     seed: int = 0
     labels: tuple[str, ...] = ()
+    continuation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An endpoint's answer; token counts are None where it did not tell.
 
-    `logprobs` are the likeliest first tokens with their log-probabilities, None where it gave none.
+    `logprobs` are the likeliest first tokens with their log-probabilities, None where it gave none. `logprob` is that
+    of the continuation, where one was given.
     """
 
     text: str
@@ -66,6 +70,7 @@ class Reply:
     tokens_out: int | None = None
     finish_reason: str | None = None
     logprobs: tuple[tuple[str, float], ...] | None = None
+    logprob: float | None = None
 
 
 class TransportError(InferenceError):

@@ -159,6 +159,12 @@ def _check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence
             f"policy {asking[0]!r} asks a language model, and none is named: give --llm URL --model NAME, "
             'or [llm] endpoints and model, or [llm] backend = "local"'
         )
+    scoring = [name for name, policy in zip(names, policies, strict=True) if getattr(policy, "needs_scores", False)]
+    if scoring and llm.backend == "server":
+        raise ScenarioError(
+            f"policy {scoring[0]!r} has decoding = 'score', for which servers give no log-probabilities of given texts;"
+            ' run the model in this process (--llm local, or [llm] backend = "local"), or set decoding = "choice"'
+        )
 
 
 def build_recommender(kind: str, parameters: Mapping[str, object]) -> Recommender:
