@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from oasis.errors import ScenarioError
+from oasis.inference import find_weights
 from oasis.scenario import Scenario
 
-__all__ = ["with_model"]
+__all__ = ["LOCAL", "llm_changes", "with_model"]
+
+LOCAL = "local"
+"""What is given instead of a URL for a model in this process."""
 
 
-def with_model(scenario: Scenario, endpoint: str | None, model: str | None, share: float | None) -> Scenario:
+def llm_changes(endpoint: str | None, model: str | None = None, model_path: Path | None = None) -> dict[str, Any]:
+    """Return the keys of ``[llm]`` that the options change; a file is checked.
+
+    Raises
+    ------
+    ScenarioError
+        For a file and a server.
+    InputError
+        If the file is missing, or no GGUF file.
+    """
+    changes: dict[str, Any] = {}
+    if model_path is not None:
+        if endpoint not in (None, LOCAL):
+            raise ScenarioError("--model-path: a server loads its own model; give --llm local, or leave it out")
+        endpoint = LOCAL
+    if endpoint == LOCAL:
+        changes = {"backend": "local", "endpoints": []}
+        if model_path is not None:
+            changes["model_path"] = str(find_weights(str(model_path)).resolve())
+    elif endpoint is not None:
+        changes = {"backend": "server", "endpoints": [endpoint], "model_path": None}
+    return changes if model is None else {**changes, "model": model}
+
+
+def with_model(
+    scenario: Scenario,
+    endpoint: str | None,
+    model: str | None,
+    share: float | None,
+    model_path: Path | None = None,
+) -> Scenario:
     """Return the scenario with a language model from outside.
 
-    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``.
+    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``. With
+    the packaged model they decide by scores, for it chooses at chance.
 
     Raises
     ------
@@ -21,18 +57,18 @@ def with_model(scenario: Scenario, endpoint: str | None, model: str | None, shar
         For a share where the scenario says itself which agents are ``llm``.
     """
     values = scenario.to_dict()
-    if endpoint is not None:
-        values["llm"] |= {"endpoints": [endpoint], "backend": "server"}
-    if model is not None:
-        values["llm"]["model"] = model
-    if (endpoint or share is not None) and not any(p.kind == "llm" for p in scenario.policies):
+    values["llm"] |= llm_changes(endpoint, model, model_path)
+    named = endpoint is not None or model_path is not None
+    if (named or share is not None) and not any(p.kind == "llm" for p in scenario.policies):
         entries: list[dict[str, Any]] = values["policies"]
+        packaged = values["llm"].get("backend") == "local" and values["llm"].get("model_path") is None
+        parameters = {"decoding": "score"} if packaged else {}
         if share is not None:
-            entries.insert(0, {"kind": "llm", "share": share})
+            entries.insert(0, {"kind": "llm", "share": share, "parameters": parameters})
         else:
             for entry in entries:
                 if entry["kind"] == "choice":
-                    entry.update(kind="llm", parameters={})
+                    entry.update(kind="llm", parameters=parameters)
     elif share is not None:
         raise ScenarioError("--llm-share: the scenario says itself which agents are llm; change its [[policies]]")
     return Scenario.from_dict(values)

@@ -61,14 +61,14 @@ class Scorer:
             return []
         drawn = uniforms(self._base, self._world, questions, turn)
         what = questions[0].stage == WHAT
-        odds = [self._rates(q) for q in questions] if what else await self._odds(questions, turn)
+        odds = [self._rates(q) for q in questions] if what else await self.odds(questions, turn)
         return [None if each is None else draw(each, u) for each, u in zip(odds, drawn, strict=True)]
 
     def _rates(self, q: Question) -> F64:
         rates = np.array([self._p.action_rates.get(name, 0.0) for name in q.names])
         return rates if rates.sum() > 0 else np.array([float(code == Action.DO_NOTHING) for code in q.codes])
 
-    async def _odds(self, questions: Sequence[Question], turn: int) -> list[F64 | None]:
+    async def odds(self, questions: Sequence[Question], turn: int) -> list[F64 | None]:
         """Return the odds of each question's lines. Lines that say the same are asked about once."""
         texts = self._texts(questions)
         profiles = self._profiles([q.conversation.agent_id for q in questions])

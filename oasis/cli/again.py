@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from oasis.cli.language_model import changed_keys, model_path_option
 from oasis.cli.progress import RunProgress
 from oasis.cli.run import carry_out, report
 from oasis.runs import open_run
@@ -17,7 +18,8 @@ __all__ = ["replay", "resume"]
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--llm", "endpoint", metavar="URL", help="Server to ask from now on, with the same model.")
+@click.option("--llm", "endpoint", metavar="URL", help="Server to ask from now on, with the same model; or 'local'.")
+@model_path_option
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a limit, e.g. budget.max_calls=900."
 )
@@ -25,14 +27,20 @@ __all__ = ["replay", "resume"]
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def resume(
-    run: Path, endpoint: str | None, overrides: tuple[str, ...], allow_changes: bool, as_json: bool, quiet: bool
+    run: Path,
+    endpoint: str | None,
+    model_path: Path | None,
+    overrides: tuple[str, ...],
+    allow_changes: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Go on with a RUN that was stopped or killed, to the same end as if it had not been.
 
     The world is taken from the newest checkpoint that is whole; the steps since are executed again with the recorded
     decisions, and compared. No recorded answer of a language model is asked for a second time.
     """
-    changes = [*overrides] if endpoint is None else [*overrides, f'llm.endpoints=["{endpoint}"]']
+    changes = [*overrides, *changed_keys(endpoint, model_path)]
     begun = time.perf_counter()
     progress = RunProgress(open_run(run).manifest.steps_planned, quiet)
     simulation = again.resume(run, changes, allow_changes=allow_changes, on_repeated=progress.advance)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from oasis.cli.language_model import changed_keys, model_path_option
 from oasis.cli.progress import RunProgress
 from oasis.cli.run import carry_out, free_directory, report
 from oasis.runs.lineage import lineage
@@ -24,7 +25,8 @@ __all__ = ["branch", "branches"]
     "--intervene", multiple=True, metavar="KEYS", help="Add an intervention, e.g. 'kind=\"ban\", agents=[3]'."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory to make [default: RUN-branch-K].")
-@click.option("--llm", "endpoint", metavar="URL", help="Server to ask from now on.")
+@click.option("--llm", "endpoint", metavar="URL", help="Server to ask from now on, or 'local'.")
+@model_path_option
 @click.option("--allow-changes", is_flag=True, help="Branch off though versions or code differ; noted in the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -35,6 +37,7 @@ def branch(
     intervene: tuple[str, ...],
     out: Path | None,
     endpoint: str | None,
+    model_path: Path | None,
     allow_changes: bool,
     as_json: bool,
     quiet: bool,
@@ -45,7 +48,7 @@ def branch(
     touch, so what differs is the change's effect ('oasis compare' shows it). An intervention without 'step' happens in
     step K + 1. The branch is a run like any other, complete without its parent.
     """
-    named = [*changes] if endpoint is None else [*changes, f'llm.endpoints=["{endpoint}"]']
+    named = [*changes, *changed_keys(endpoint, model_path)]
     beside = run if run.name not in ("", "..") else run.resolve()
     out = out or free_directory(beside.with_name(f"{run.resolve().name}-branch-{at_step}"))
     begun = time.perf_counter()

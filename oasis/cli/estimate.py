@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from oasis.budget_config import BudgetConfig
-from oasis.cli.run import check_asked
+from oasis.cli.language_model import check_asked, model_path_option
 from oasis.scenario import Scenario
 from oasis.scenario_model import with_model
 from oasis.simulation.estimate import FEWER_TOKENS, Estimate, Range, estimate
@@ -30,6 +30,7 @@ ASSUMED = (
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key, e.g. simulation.steps=20.")
 @click.option("--seed", type=int, help="Seed of all draws, instead of the scenario's.")
 @click.option("--llm", "endpoint", metavar="URL", help="As with 'oasis run'; the server is not asked.")
+@model_path_option
 @click.option("--model", metavar="NAME", help="As with 'oasis run'.")
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
 @click.option("--price-in", type=click.FloatRange(0), metavar="X", help="Price of a million tokens of input.")
@@ -49,6 +50,7 @@ def estimate_run(
     overrides: tuple[str, ...],
     seed: int | None,
     endpoint: str | None,
+    model_path: Path | None,
     model: str | None,
     llm_share: float | None,
     price_in: float | None,
@@ -67,7 +69,7 @@ def estimate_run(
     if prices and gpu_tokens_per_s is not None:
         raise click.UsageError("give either prices or --gpu-tokens-per-s")
     changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
-    loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
+    loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share, model_path)
     check_asked(loaded, model)
     loaded = loaded.with_changes(budget=prices)
     found = estimate(loaded)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from oasis.cli.language_model import llm_changes, model_path_option
 from oasis.interfaces import Question
 from oasis.simulation.afterwards import AFTERWARDS, interview_run
 
@@ -20,7 +21,8 @@ __all__ = ["interview"]
 @click.option("--agent", "agents", type=int, multiple=True, required=True, help="Agent to ask; may be repeated.")
 @click.option("--scale", type=(float, float), metavar="LOW HIGH", help="Ask for a number between these.")
 @click.option("--option", "options", multiple=True, metavar="ANSWER", help="Ask for one of several; give at least two.")
-@click.option("--llm", "endpoint", metavar="URL", help="Server for llm agents, instead of the scenario's.")
+@click.option("--llm", "endpoint", metavar="URL", help="Server for llm agents, instead of the scenario's; or 'local'.")
+@model_path_option
 @click.option("--model", metavar="NAME", help="Model for llm agents.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per answer.")
 def interview(
@@ -30,6 +32,7 @@ def interview(
     scale: tuple[float, float] | None,
     options: tuple[str, ...],
     endpoint: str | None,
+    model_path: Path | None,
     model: str | None,
     as_json: bool,
 ) -> None:
@@ -38,7 +41,7 @@ def interview(
     The run itself stays as it is; answers are printed and kept beside its files in interviews_afterwards.parquet.
     """
     asked = Question("afterwards", question, scale, options or None)
-    answers = asyncio.run(interview_run(run, list(agents), asked, endpoint, model))
+    answers = asyncio.run(interview_run(run, list(agents), asked, llm_changes(endpoint, model, model_path)))
     for row in answers.to_pylist():
         if as_json:
             click.echo(json.dumps(row))

@@ -16,8 +16,9 @@ from typing import Any
 import click
 import polars as pl
 
+from oasis.cli.language_model import check_asked, model_path_option
 from oasis.cli.progress import RunProgress
-from oasis.errors import OasisError, ReplayError, ScenarioError
+from oasis.errors import OasisError, ReplayError
 from oasis.runs import open_run
 from oasis.runs.effects import Effects, effects
 from oasis.runs.summary import action_counts
@@ -28,7 +29,7 @@ from oasis.simulation.estimate import estimate
 from oasis.simulation.place import NewPlace
 from oasis.simulation.rerun import Outcome, Rerun
 
-__all__ = ["carry_out", "check_asked", "free_directory", "report", "run"]
+__all__ = ["carry_out", "free_directory", "report", "run"]
 
 
 @click.command()
@@ -39,7 +40,10 @@ __all__ = ["carry_out", "check_asked", "free_directory", "report", "run"]
 @click.option(
     "--from-manifest", "recorded", type=click.Path(path_type=Path), metavar="RUN", help="Make a recorded run again."
 )
-@click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1.")
+@click.option(
+    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
+)
+@model_path_option
 @click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
 @click.option("--estimate", "predict", is_flag=True, help="Estimate calls and tokens first; the report has both.")
@@ -52,6 +56,7 @@ def run(
     out: Path | None,
     recorded: Path | None,
     endpoint: str | None,
+    model_path: Path | None,
     model: str | None,
     llm_share: float | None,
     predict: bool,
@@ -61,7 +66,10 @@ def run(
     """Run a SCENARIO (a TOML file) and write a run directory.
 
     With --llm and --model, agents of the choice model are decided for by that language model instead, unless the
-    scenario has llm agents already. Ctrl-C ends the run cleanly: what was done is on disk.
+    scenario has llm agents already. --llm local needs no server: it runs a GGUF file (--model-path), or the small
+    packaged model, which ranks posts by scores since its own choices are at chance.
+
+    Ctrl-C ends the run cleanly: what was done is on disk.
 
     With --from-manifest RUN (a run directory or its manifest) instead of a SCENARIO, that run is made again; exit
     status 1 if it comes out differently.
@@ -73,13 +81,13 @@ def run(
     changes = [*overrides] if seed is None else [*overrides, f"simulation.seed={seed}"]
     rerun = None
     if recorded is not None:
-        rerun = Rerun(recorded, lambda s: with_model(s.with_overrides(changes), endpoint, model, llm_share))
+        rerun = Rerun(recorded, lambda s: with_model(s.with_overrides(changes), endpoint, model, llm_share, model_path))
         loaded = rerun.scenario
         out = out or free_directory(Path("runs") / f"{loaded.simulation.name}-again")
         rerun.check_out(out)
     else:
         assert scenario is not None
-        loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share)
+        loaded = with_model(Scenario.load(scenario, changes), endpoint, model, llm_share, model_path)
     check_asked(loaded, model)
     out = out or Path("runs") / loaded.simulation.name
     begun = time.perf_counter()
@@ -100,17 +108,6 @@ def _place(scenario: Scenario, out: Path, predict: bool) -> NewPlace:
     if predict and (found := estimate(scenario)).asks:
         place.predicted = found.ranges()
     return place
-
-
-def check_asked(scenario: Scenario, model: str | None) -> None:
-    """Refuse a `model` from outside that no agent would be decided for by.
-
-    Raises
-    ------
-    ScenarioError
-    """
-    if model is not None and not any(policy.kind == "llm" for policy in scenario.policies):
-        raise ScenarioError("--model: no agent is decided for by a language model; give --llm URL too, or --llm-share")
 
 
 def free_directory(path: Path) -> Path:

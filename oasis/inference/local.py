@@ -65,11 +65,13 @@ def find_weights(model_path: str | None) -> Path:
         path = Path(model_path).expanduser()
         if not path.is_file():
             raise InputError(f"llm.model_path: no such file: {path}; give a GGUF file")
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise InputError(
-                    f"llm.model_path: {path} is not a GGUF file; convert the model, or download one as GGUF"
-                )
+        try:
+            with path.open("rb") as file:
+                begin = file.read(4)
+        except OSError as error:
+            raise InputError(f"llm.model_path: {path} cannot be read: {error.strerror}") from None
+        if begin != b"GGUF":
+            raise InputError(f"llm.model_path: {path} is not a GGUF file; convert the model, or download one as GGUF")
         return path
     packaged = packaged_weights()
     if packaged is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,14 +29,14 @@ AFTERWARDS = "interviews_afterwards.parquet"
 
 
 async def interview_run(
-    directory: Path, agents: list[int], question: Question, endpoint: str | None = None, model: str | None = None
+    directory: Path, agents: list[int], question: Question, llm: Mapping[str, Any] = MappingProxyType({})
 ) -> pa.Table:
     """Ask agents of a recorded run, as they are at its end; append the answers to `AFTERWARDS`.
 
     Parameters
     ----------
-    endpoint, model : str, optional
-        Language model for llm agents, instead of the scenario's.
+    llm : mapping, optional
+        Keys of ``[llm]`` that change the scenario's.
 
     Returns
     -------
@@ -51,8 +54,7 @@ async def interview_run(
     """
     manifest = open_run(directory).manifest
     scenario = Scenario.from_dict(manifest.scenario)
-    changes = {"endpoints": [endpoint] if endpoint else None, "model": model}
-    scenario = scenario.with_changes(llm={key: value for key, value in changes.items() if value is not None})
+    scenario = scenario.with_changes(llm=llm)
     if manifest.status == "running":
         raise RunDirectoryError(f"{directory}: the run has not ended, so its agents' last state is not on disk")
     try:

@@ -29,7 +29,17 @@ from oasis.simulation.simulation import Simulation
 
 __all__ = ["Resumption", "replay", "resume"]
 
-_MAY_CHANGE = ("budget.", "output.", "llm.endpoints", "llm.concurrency", "llm.timeout_s", "llm.attempts", "llm.failure")
+_MAY_CHANGE = (
+    "budget.",
+    "output.",
+    "llm.endpoints",
+    "llm.backend",
+    "llm.model_path",
+    "llm.concurrency",
+    "llm.timeout_s",
+    "llm.attempts",
+    "llm.failure",
+)
 
 
 class Resumption:
