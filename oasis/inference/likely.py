@@ -122,6 +122,7 @@ class LikelyClient:
         self.asked: list[tuple[InferenceRequest, str]] = []
         self.agents: set[int] = set()
         self._odds: set[tuple[Any, ...]] = set()
+        self._of_nobody: set[tuple[Any, ...]] = set()  # asked once in a run
 
     def clear(self) -> None:
         """Forget what was asked."""
@@ -156,9 +157,10 @@ class LikelyClient:
 
     def _score(self, request: InferenceRequest, text: str) -> Completion:
         """Give every text the same log-probability: all are as likely to be chosen."""
-        key = (request.step if request.agent_id >= 0 else -1, request.messages, text)
-        if key not in self._odds:
-            self._odds.add(key)
+        once = self._odds if request.agent_id >= 0 else self._of_nobody
+        key = (request.step if request.agent_id >= 0 else 0, request.messages, text)
+        if key not in once:
+            once.add(key)
             self.asked.append((request, text))
         return Completion(request, "ok", value=0.0)
 

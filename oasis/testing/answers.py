@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["answer_from_schema", "odds_of_letters", "wrong_ids"]
+__all__ = ["answer_from_schema", "logprob_of", "odds_of_letters", "wrong_ids"]
 
 _WORDS = ["rain", "coffee", "match", "market", "river", "music", "train", "garden", "vote", "film"]
 
@@ -19,6 +20,11 @@ def answer_from_schema(schema: dict[str, Any] | None, key: str) -> str:
     Knows what this project's schemas use: objects, arrays, ``anyOf``, ``enum``, ``const``, strings, numbers.
     """
     return "it is raining" if schema is None else json.dumps(_value(schema, key), separators=(",", ":"))
+
+
+def logprob_of(messages: Sequence[tuple[str, str]], text: str) -> float:
+    """Return the log-probability of a text as the answer: a hash of both, 2 to 5 for each word."""
+    return -len(text.split()) * (2.0 + 3.0 * _pick(json.dumps([messages, text]), 1000) / 1000)
 
 
 def odds_of_letters(question: str, key: str, outside: float = 0.002) -> list[tuple[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from oasis.inference.client import Client
@@ -12,11 +13,11 @@ from oasis.inference.transport import Prompt
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.records import LLM_CALLS
-from oasis.testing.answers import answer_from_schema
+from oasis.testing.answers import answer_from_schema, logprob_of
 
 __all__ = ["InferenceClientTests", "request", "schema_client"]
 
-Answerer = Callable[[Prompt], str]
+Answerer = Callable[[Prompt], "str | float"]
 
 
 def schema_client(seed: int = 0, answer: Answerer | None = None, **config: Any) -> Client:
@@ -25,9 +26,11 @@ def schema_client(seed: int = 0, answer: Answerer | None = None, **config: Any) 
     `config` are fields of `oasis.inference_config.LLMConfig`.
     """
 
-    def handler(prompt: Prompt) -> str:
+    def handler(prompt: Prompt) -> str | float:
         if answer is not None:
             return answer(prompt)
+        if prompt.continuation is not None:
+            return logprob_of(prompt.messages, prompt.continuation)
         return answer_from_schema(prompt.schema, f"{seed}/{json.dumps(prompt.messages)}")
 
     return Client([MockTransport(handler)], LLMConfig(**{"model": "mock", **config}), seed=seed)
@@ -106,6 +109,20 @@ class InferenceClientTests:
         assert whole.take_records().select(columns) == parts.take_records().select(columns)
         await whole.close()
         await parts.close()
+
+    async def test_a_text_to_score_gets_its_log_probability_or_a_clear_refusal(self) -> None:
+        client = self.make(lambda prompt: -12.5)
+        asked = replace(request(4), purpose="score", continuation="The bees are back.", options=(7,))
+        done = (await client.complete([asked]))[0]
+        row = client.take_records().to_pylist()[0]
+        if done.status == "ok":
+            assert (done.value, row["logprobs"], row["options"]) == (-12.5, [-12.5], [7])
+            assert not row["response"]
+        else:
+            assert (done.status, done.attempts) == ("failed", 1)
+            assert "log-probabilities of given texts" in (done.error or "")
+            assert row["logprobs"] is None
+        await client.close()
 
     async def test_closing_twice_does_no_harm(self) -> None:
         client = self.make(_obedient)
