@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -140,6 +141,7 @@ async def measure(rows: list[dict[str, str]], config: LLMConfig) -> dict[str, An
         begun = time.process_time()
         found[name] = await way()
         found[name]["rankings_per_cpu_minute"] = round(60 * len(rows) / (time.process_time() - begun), 1)
+        print(name, found[name], file=sys.stderr, flush=True)
     await bench.client.close()
     return found
 

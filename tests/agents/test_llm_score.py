@@ -19,6 +19,7 @@ from oasis.agents.llm import LLM
 from oasis.agents.llm_parameters import ACTION_RATES
 from oasis.errors import NoEndpointError, ScenarioError
 from oasis.inference import Client, MockTransport, Prompt, TransportError, build
+from oasis.inference import client as client_module
 from oasis.inference.calls import prompt_hash
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceRequest, PolicyContext
@@ -231,15 +232,18 @@ def test_a_run_is_the_same_in_other_batches_replays_and_is_whole(local: MockTran
     assert neutral["reused"].fill_null(False).any()
     assert neutral.filter(~pl.col("reused").fill_null(False)).height == len(texts)
     assert neutral.select("step", "prompt_hash").is_unique().all()
-    assert neutral["prompt"].is_null().all() or neutral["prompt"].str.contains("assistant").all()
+    assert calls["prompt"].str.contains('"role":"assistant"').all()
     drawn = run.events.filter(pl.col("policy").cast(pl.String) == "llm").collect()
     assert drawn["probability"].is_not_null().all()
     assert drawn.filter(pl.col("action").cast(pl.String) == "like_post").height > 3
-    assert verify(tmp_path / "run").whole
+    assert verify(tmp_path / "run").ok
 
 
-def test_a_run_that_lost_its_model_goes_on_to_the_same_end(local: MockTransport, tmp_path: Path) -> None:
-    soon = {"backend": "local", "model": "stub", "attempts": 1, "timeout_s": 0.2}  # a silent one is dead after that
+def test_a_run_that_lost_its_model_goes_on_to_the_same_end(
+    local: MockTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    soon = {"backend": "local", "model": "stub", "attempts": 20, "timeout_s": 0.2}  # a silent one is dead after that
     whole = Simulation(scenario(llm=soon), tmp_path / "whole").run_sync()
     half = len(local.prompts) * 2 // 3
     left = iter(range(half))
@@ -255,7 +259,7 @@ def test_a_run_that_lost_its_model_goes_on_to_the_same_end(local: MockTransport,
     local._handler = model
     resumed = oasis.resume(tmp_path / "run").run_sync()
     assert resumed.state_hash == whole.state_hash
-    assert verify(tmp_path / "run").whole
+    assert verify(tmp_path / "run").ok
 
 
 def test_a_server_is_refused_before_the_run() -> None:
@@ -268,4 +272,4 @@ def test_an_estimate_counts_what_is_scored(local: MockTransport) -> None:
     found = estimate(scenario())
     assert not local.prompts
     Simulation(scenario()).run_sync()
-    assert found.calls.low <= len(local.prompts) <= found.calls.high * 1.5
+    assert found.calls.low == pytest.approx(len(local.prompts), rel=0.05)

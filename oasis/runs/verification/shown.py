@@ -19,8 +19,8 @@ Bool = npt.NDArray[np.bool_]
 
 _SOURCES = [source.label for source in Source]
 _STATUSES = ["ok", "failed", "invalid"]
-_PURPOSES = ["decide", "interview", "calibrate"]
-_NOBODYS = (2,)
+_PURPOSES = ["decide", "interview", "calibrate", "score"]
+_NOBODYS = (2, 3)
 """Purposes of questions that are asked in nobody's name, which agent -1 stands for."""
 
 
