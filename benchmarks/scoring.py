@@ -120,29 +120,31 @@ class Bench:
         found = await scorer.odds(self.questions(), 0)
         chances = [np.zeros(SHOWN) if odds is None else odds / odds.sum() for odds in found]
         own = [float(each[self.right(c)]) for each, c in zip(chances, self.conversations, strict=True)]
-        return {**self._hits([int(each.argmax()) for each in chances]), "chance_of_own": round(float(np.mean(own)), 2)}
+        chosen = [int(each.argmax()) if each.any() else -1 for each in chances]
+        return {**self._hits(chosen), "chance_of_own": round(float(np.mean(own)), 2)}
 
     def _hits(self, chosen: list[int]) -> dict[str, Any]:
         hits = [place == self.right(c) for place, c in zip(chosen, self.conversations, strict=True)]
-        return {"hit_at_1": round(float(np.mean(hits)), 2), "hits": sum(hits), "of": len(hits)}
+        missed = [c.agent_id for c, hit in zip(self.conversations, hits, strict=True) if not hit]
+        return {"hit_at_1": round(float(np.mean(hits)), 2), "hits": sum(hits), "of": len(hits), "missed": missed}
 
 
 async def measure(rows: list[dict[str, str]], config: LLMConfig) -> dict[str, Any]:
     """Return what each way found, and how fast."""
-    bench = Bench(rows, config)
-    ways: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
-        "json": bench.by_json,
-        "letters": lambda: bench.by_letters(False),
-        "letters, calibrated": lambda: bench.by_letters(True),
-        "score": bench.by_scores,
+    ways: dict[str, Callable[[Bench], Awaitable[dict[str, Any]]]] = {
+        "json": Bench.by_json,
+        "letters": lambda bench: bench.by_letters(False),
+        "letters, calibrated": lambda bench: bench.by_letters(True),
+        "score": Bench.by_scores,
     }
     found = {}
     for name, way in ways.items():
+        bench = Bench(rows, config)  # each with a client of its own, which has been asked nothing
         begun = time.process_time()
-        found[name] = await way()
+        found[name] = await way(bench)
         found[name]["rankings_per_cpu_minute"] = round(60 * len(rows) / (time.process_time() - begun), 1)
         print(name, found[name], file=sys.stderr, flush=True)
-    await bench.client.close()
+        await bench.client.close()
     return found
 
 
