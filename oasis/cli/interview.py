@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from oasis.cli.language_model import llm_changes, model_path_option
+from oasis.cli.language_model import model_path_option
 from oasis.interfaces import Question
+from oasis.scenario_model import llm_changes
 from oasis.simulation.afterwards import AFTERWARDS, interview_run
 
 __all__ = ["interview"]
