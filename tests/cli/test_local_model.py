@@ -6,15 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from oasis import Scenario
-from oasis.cli.language_model import llm_changes, with_model
 from oasis.cli.main import main
-from oasis.errors import InputError
+from oasis.errors import InputError, ScenarioError
 from oasis.inference import MockTransport, Prompt, build
+from oasis.scenario_model import llm_changes, with_model
 from oasis.testing.answers import answer_from_schema, logprob_of
 
 SCENARIO = '[simulation]\nname = "small"\nsteps = 2\n[population]\nagents = 12\nmean_active = 0.5\n'
@@ -76,7 +75,7 @@ def test_a_server_takes_the_place_of_a_file(tmp_path: Path) -> None:
     )
     asked = with_model(local, "http://127.0.0.1:1", "m", None).llm
     assert (asked.backend, asked.model_path, asked.endpoints) == ("server", None, ["http://127.0.0.1:1/v1"])
-    with pytest.raises(click.UsageError):
+    with pytest.raises(ScenarioError):
         llm_changes("http://127.0.0.1:1", None, tmp_path / "m.gguf")
     with pytest.raises(InputError):
         llm_changes(None, None, tmp_path / "m.gguf")
