@@ -30,15 +30,18 @@ def feed_diversity(impressions: pl.LazyFrame, labels: pl.LazyFrame) -> tuple[flo
     """
     count, n = pl.col("count").cast(pl.Int64), pl.col("count").cast(pl.Int64).sum()
     same = (count * (count - 1)).sum()
-    row = (
+    kinds = (  # few, and summed in their order: a sum over all feeds would depend on how the engine splits them
         impressions.join(labels.drop_nulls("label"), on="post_id")
         .group_by("step", "agent_id", "turn", "label")
         .agg(count=pl.len())
         .group_by("step", "agent_id", "turn")
         .agg(n=n, same=same)
         .filter(pl.col("n") > 1)
-        .select(diversity=(1 - pl.col("same") / (pl.col("n") * (pl.col("n") - 1))).mean(), feeds=pl.len())
+        .group_by("n", "same")
+        .agg(feeds=pl.len())
         .collect(engine="streaming")
-        .row(0)
+        .sort("n", "same")
     )
-    return row[0], int(row[1])
+    feeds = int(kinds["feeds"].sum())
+    alike = (kinds["feeds"] * kinds["same"] / (kinds["n"] * (kinds["n"] - 1))).to_numpy()
+    return (1.0 - float(alike.sum()) / feeds if feeds else None), feeds
