@@ -20,6 +20,8 @@ from oasis.actions import OUTSIDE_ACTIONS
 from oasis.cli import main
 from oasis.cli.main import COMMANDS
 from oasis.experiments import baselines, measures, statistics
+from oasis.experiments.design import Design
+from oasis.plugins import load
 from oasis.scenario import Scenario
 from oasis.simulation.intervention_kinds import KINDS
 
@@ -46,6 +48,11 @@ def test_python_blocks_run_in_order(document: Path, tmp_path: Path, monkeypatch:
 def test_scenarios_in_documents_load(document: Path, tmp_path: Path) -> None:
     for block in _blocks(document, "toml"):
         path = tmp_path / "scenario.toml"
+        if "[experiment]" in block:
+            path.write_text(block, "utf-8")
+            design = Design.load(path)
+            assert {o.name for o in design.outcomes} <= load("experiments", design.experiment.kind).outcomes
+            continue
         path.write_text(block if "[simulation]" in block else f"[simulation]\nsteps = 1000\n{block}", "utf-8")
         Scenario.load(path)
 
