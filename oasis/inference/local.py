@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import math
 import secrets
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = [
     "PACKAGED_LABEL",
     "LocalTransport",
     "find_weights",
-    "llama_parameters",
+    "llama_server",
     "local_model_report",
     "packaged_weights",
 ]
@@ -85,31 +86,45 @@ def find_weights(model_path: str | None) -> Path:
     return packaged
 
 
-def llama_parameters(weights: Path, context_tokens: int, api_key: str) -> Any:
-    """Return xllamacpp parameters for `weights`: one thread, one slot, a key, on 127.0.0.1 at any free port.
+def llama_server(weights: Path, context_tokens: int) -> tuple[Any, str]:
+    """Return llama.cpp with `weights` loaded, and the key of its port: one thread, one slot, on 127.0.0.1.
 
     Two threads were four times slower than one beside other work, and further slots gave nothing (measured).
+    The same model is loaded once and kept until the process ends: xllamacpp (2026.10) joins its threads when a
+    server is released, and one time in a hundred that never returns, deaf to signals.
 
     Raises
     ------
     InputError
-        If xllamacpp is not installed.
+        If xllamacpp is not installed, or the file cannot be loaded.
     """
+    found = weights.resolve()
+    return _loaded(found, found.stat().st_mtime_ns, context_tokens)
+
+
+@cache
+def _loaded(weights: Path, changed_ns: int, context_tokens: int) -> tuple[Any, str]:
     try:
         import xllamacpp
     except ImportError:
         raise InputError(f"llm.backend 'local' needs xllamacpp: {_GET_ENGINE}") from None
+    key = secrets.token_urlsafe(16)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights)
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.n_parallel, parameters.n_ctx = 1, context_tokens
-    parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, [api_key]
+    parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, [key]
     parameters.warmup, parameters.verbosity = False, 0
-    return parameters
+    try:
+        server = xllamacpp.Server(parameters)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"{weights}: llama.cpp cannot load this model: {error}") from None
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))  # not released when the interpreter ends either
+    return server, key
 
 
 class LocalTransport:
-    """llama.cpp in this process. The model is loaded on construction.
+    """llama.cpp in this process. The model is loaded on construction, and stays loaded until the process ends.
 
     Parameters
     ----------
@@ -127,17 +142,10 @@ class LocalTransport:
     takes_seed = True
 
     def __init__(self, model_path: str | None = None, context_tokens: int = 4096) -> None:
-        weights, self._key = find_weights(model_path), secrets.token_urlsafe(16)
-        parameters = llama_parameters(weights, context_tokens, self._key)
-        import xllamacpp
-
-        self._weights = weights
-        self.name = f"local:{weights.name}"
+        self._weights = find_weights(model_path)
+        self._server, self._key = llama_server(self._weights, context_tokens)
+        self.name = f"local:{self._weights.name}"
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="llama")
-        try:
-            self._server: Any = xllamacpp.Server(parameters)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise InputError(f"{weights}: llama.cpp cannot load this model: {error}") from None
 
     async def send(self, prompt: Prompt, timeout_s: float) -> Reply:
         """Ask once. A time-out gives up waiting; the answer in work is finished first."""
@@ -216,11 +224,10 @@ class LocalTransport:
         return {"reported": {"id": self._weights.name, "sha256": digest}, "version": f"xllamacpp {_engine_version()}"}
 
     async def close(self) -> None:
-        """Release the model."""
+        """Wait for the answer in work; take no more."""
         if self._thread is not None:
             thread, self._thread = self._thread, None
             await asyncio.to_thread(thread.shutdown, True, cancel_futures=True)
-            self._server = None
 
 
 def local_model_report() -> dict[str, str | bool | None]:

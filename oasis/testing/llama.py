@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from oasis.inference.local import PACKAGED_LABEL, find_weights, llama_parameters, packaged_weights
+from oasis.inference.local import PACKAGED_LABEL, find_weights, llama_server, packaged_weights
 
 __all__ = ["LlamaServer", "why_no_llama"]
 
@@ -25,7 +24,7 @@ def why_no_llama() -> str | None:
 
 @dataclass
 class LlamaServer:
-    """llama.cpp's own HTTP server on 127.0.0.1, one slot, one thread, with an API key.
+    """llama.cpp's own HTTP server on 127.0.0.1, one slot, one thread, with an API key; it stays until the process ends.
 
     Parameters
     ----------
@@ -38,14 +37,11 @@ class LlamaServer:
     key_variable: str = "OASIS_TEST_LLAMA_KEY"
     model: str = PACKAGED_LABEL
     url: str = ""
-    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    _server: Any = None
+    api_key: str = ""
 
     def __enter__(self) -> Self:
-        import xllamacpp
-
-        self._server = xllamacpp.Server(llama_parameters(find_weights(None), self.context_tokens, self.api_key))
-        self.url = f"{self._server.listening_address}/v1"
+        server, self.api_key = llama_server(find_weights(None), self.context_tokens)
+        self.url = f"{server.listening_address}/v1"
         os.environ[self.key_variable] = self.api_key
         return self
 
@@ -53,4 +49,3 @@ class LlamaServer:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.environ.pop(self.key_variable, None)
-        self._server = None
