@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from oasis.experiments.results import Results
 from oasis.experiments.statistics import spread
 from oasis.runs.figures import COLOURS, GREY, INK, STYLE
 
-__all__ = ["by_arm", "curves", "draw_curves", "forest", "styled"]
+__all__ = ["by_arm", "curves", "draw_curves", "forest", "styled", "treatments"]
 
 _COLUMNS = 3
 F = TypeVar("F", bound=Callable[..., Figure])
@@ -89,6 +89,28 @@ def forest(results: Results) -> Figure:
         labels = [f"{arm} – {base}" + ("" if point is None else f", {point}") for arm, base, point in names]
         axes.set_yticks(range(len(names)), labels)
         axes.set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+@styled
+def treatments(results: Results, outcomes: Sequence[str], labels: Sequence[str], unit: str) -> Figure:
+    """Return one panel per arm: outcomes of the same unit side by side, points and means with intervals."""
+    figure = Figure(figsize=(11, 3.2), dpi=110, layout="constrained")
+    panels = figure.subplots(1, len(results.arms), sharey=True, squeeze=False)
+    for axes, arm in zip(panels.flat, results.arms, strict=True):
+        axes.set_title(arm)
+        for column, outcome in enumerate(outcomes):
+            known = results.outcome(outcome).filter(pl.col("arm") == arm)["value"].drop_nulls().to_numpy()
+            colour = COLOURS[column % len(COLOURS)]
+            axes.plot(np.full(len(known), column), known, "o", ms=4, alpha=0.35, color=colour, mec="none")
+            here = (pl.col("arm") == arm) & (pl.col("outcome") == outcome)
+            for level in results.levels.filter(here).drop_nulls("mean").iter_rows(named=True):
+                if level["low"] is not None:
+                    axes.plot([column, column], [level["low"], level["high"]], color=colour, lw=2.5)
+                axes.plot([column], [level["mean"]], "_", ms=13, mew=2.2, color=INK)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlim(-0.6, len(labels) - 0.4)
+    panels[0, 0].set_ylabel(unit)
     return figure
 
 
