@@ -202,11 +202,12 @@ class Results:
             there = set(self.values.filter(pl.col("point").eq_missing(point))["arm"])
             for outcome in (o for o in self.design.outcomes if o.family is not None):
                 for arm in (a for a in self.design.arms if a.name in there and a.role != "twin"):
+                    against = arm.against or base
                     family = outcome.family if arm.role == "arm" else f"{outcome.family}: baselines"
                     if outcome.null is not None:
                         yield Contrast(outcome.name, _at(arm.name, point), _at(NOTHING, point), family)
-                    if arm.name != base and base in there:
-                        yield Contrast(outcome.name, _at(arm.name, point), _at(base, point), family)
+                    if arm.name != against and against in there:
+                        yield Contrast(outcome.name, _at(arm.name, point), _at(against, point), family)
 
     @cached_property
     def _arms_of_points(self) -> pl.DataFrame:
