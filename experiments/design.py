@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,6 +117,8 @@ class Outcome(Parameters):
         Comparisons of outcomes of one family have their q together; without one the outcome is described, not tested.
     margin : float or None
         Arms that differ by less are the same for practical purposes: tested for equivalence.
+    arms : str
+        Names of the arms that have it, with ``*`` and ``?`` as in file names; others are not compared by it.
     null : float or None
         A value that each arm is compared with by itself, where the outcome is an effect already.
     """
@@ -125,6 +128,7 @@ class Outcome(Parameters):
     unit: str = ""
     family: str | None = None
     margin: float | None = Field(default=None, gt=0)
+    arms: str = Field(default="*", min_length=1)
     null: float | None = None
 
 
@@ -162,6 +166,9 @@ class Design(Parameters):
             if arm.against is not None and arm.against not in arms:
                 hint = nearest(arm.against, arms)
                 raise ValueError(f"arms: {arm.name!r} is against {arm.against!r}{hint}; there are {', '.join(arms)}")
+        for outcome in self.outcomes:
+            if not fnmatch.filter(arms, outcome.arms):
+                raise ValueError(f"outcomes: {outcome.name!r} is of arms {outcome.arms!r}; there are {', '.join(arms)}")
         if empty := sorted(key for key, values in self.sweep.items() if not values):
             raise ValueError(f"sweep.{empty[0]}: has no values")
         return self

@@ -138,8 +138,8 @@ def population_of(arm: str) -> str:
 def opinions_of_stances(stances: npt.ArrayLike) -> F64:
     """Return opinions, the lowest acceptable probability of success in tenths: ``5.5 + 4.5 stance``, shape as given.
 
-    Stance -1 is 1 in 10, the riskiest; 0 is 5.5; 1 is 10 in 10, the most cautious: the same line by which agents without
-    a language model answer on a scale from 1 to 10, without its rounding.
+    Stance -1 is 1 in 10, the riskiest; 0 is 5.5; 1 is 10 in 10, the most cautious: the same line by which agents
+    without a language model answer on a scale from 1 to 10, without its rounding.
     """
     return np.asarray(5.5 + 4.5 * np.asarray(stances, np.float64), np.float64)
 
@@ -177,7 +177,7 @@ def in_scenario(scenario: Scenario, cell: Cell, setting: Setting) -> Scenario:
         source = setting.data / p.prime(PRIMES[0] if name == MIXED else name).file
         active = scenario.population.mean_active
         changed["population"] = {"source": "x-csv", "path": str(source), "mean_active": active}
-        dilemma, posts = str(bases[0].posts.content.to_pylist()[0]), []
+        dilemma, posts = str(bases[0].posts.text.to_pylist()[0]), []
     people = _drawn(Draws(cell.seed), name, personas, p)
     entries = [*_primed(people, p), *posts, *_interviews(scenario, len(bases[0]), dilemma, p)]
     return scenario.with_values({**changed, "interventions": [*entries, *scenario.to_dict()["interventions"]]})
@@ -234,7 +234,7 @@ def _drawn(draws: Draws, population: str, personas: Sequence[Sequence[str]], p: 
     low, high = ndtr((-1 - mean) / p.stance_sd), ndtr((1 - mean) / p.stance_sd)
     level = draws.uniform("polarization.stance", 0, agents)
     stances = np.clip(mean + p.stance_sd * ndtri(low + level * (high - low)), -1, 1)
-    return _People(groups, stances, [personas[group][agent] for agent, group in enumerate(groups)])
+    return _People(groups, stances, [personas[group][agent] for agent, group in enumerate(groups.tolist())])
 
 
 def _primed(people: _People, p: DilemmaParameters) -> list[dict[str, Any]]:

@@ -22,12 +22,12 @@ LIMITS = (
     " graph everybody who is fully susceptible ends in one place. A shift here says whose opinions were read more, not"
     " that people grow extreme together. What makes groups polarize (persuasive arguments, comparison with others:"
     " Isenberg 1986) is not in these rules.",
-    "A post speaks for its author's stance whatever its words: posts of the choice model come from a grammar and are not"
-    " about the dilemma.",
+    "A post speaks for its author's stance whatever its words: posts of the choice model come from a grammar and are"
+    " not about the dilemma.",
     "How far primes move stances (parameters.risky, .cautious, .stance_sd) is assumed, not measured.",
-    "The opinion of an agent of the choice model is its stance, read without error and without an answer's rounding. The"
-    " answer of a language model is a number under a schema, once per interview; how well it would repeat it was not"
-    " measured, and no judge model reads what agents write.",
+    "The opinion of an agent of the choice model is its stance, read without error and without an answer's rounding."
+    " The answer of a language model is a number under a schema, once per interview; how well it would repeat it was"
+    " not measured, and no judge model reads what agents write.",
     "Shift is along the mean's own first direction. In a mix the mean is near the middle, where that direction is a"
     " matter of chance, so look at group_shift, bimodality and separation there.",
     "The bimodality coefficient passes 5/9 for skewed distributions with one mode too; Hartigan's dip is not computed.",
@@ -43,16 +43,16 @@ def sections(results: Results, setting: Setting) -> list[Section]:
     over_time = results.table("over_time").filter(pl.col("arm").is_in(results.arms))
     opinions = results.table("opinions").filter(pl.col("arm").is_in(results.arms))
     means = (
-        f"Mean opinion at each interview; {MIDPOINT:g} is the middle, below it is risk. Lines are means over replicates,"
-        " bands their 2.5 to 97.5% range. In the mix the two primed halves are drawn apart.",
+        f"Mean opinion at each interview; {MIDPOINT:g} is the middle, below it is risk. Lines are means over"
+        " replicates, bands their 2.5 to 97.5% range. In the mix the two primed halves are drawn apart.",
     )
     spread = (
-        "Opinions of all replicates together before anybody acted (grey) and at the last interview (lines), as shares of"
-        f" agents per {_BINS[1] - _BINS[0]:g} tenths.",
+        "Opinions of all replicates together before anybody acted (grey) and at the last interview (lines), as shares"
+        f" of agents per {_BINS[1] - _BINS[0]:g} tenths.",
     )
     words = (
-        "A point is a replicate; the bar is the mean with its interval. Arms of one replicate share stances and draws, so"
-        " differences between arms are surer than the bars suggest: see the comparisons.",
+        "A point is a replicate; the bar is the mean with its interval. Arms of one replicate share stances and draws,"
+        " so differences between arms are surer than the bars suggest: see the comparisons.",
     )
     return [
         Section("populations", "Who was asked what", _populations(results, setting)),
@@ -74,9 +74,9 @@ _SHIFTS = (
 def _populations(results: Results, setting: Setting) -> tuple[str, ...]:
     p = parameters_of(setting)
     made = (
-        f"Populations are generated: agents of one kind, told apart by their prime alone. Stances are assumed: normal with"
-        f" mean {p.risky.stance:g} (risky) or {p.cautious.stance:g} (cautious) and standard deviation {p.stance_sd:g},"
-        " cut off at -1 and 1."
+        f"Populations are generated: agents of one kind, told apart by their prime alone. Stances are assumed: normal"
+        f" with mean {p.risky.stance:g} (risky) or {p.cautious.stance:g} (cautious) and standard deviation"
+        " {p.stance_sd:g}, cut off at -1 and 1."
         if setting.data is None
         else f"Accounts, follows and personas are those of {p.risky.file} (risky) and {p.cautious.file} (cautious): the"
         " same accounts with two primes. The data hold no opinions, so stances are assumed: normal with mean"
@@ -87,10 +87,11 @@ def _populations(results: Results, setting: Setting) -> tuple[str, ...]:
     at = {population_of(str(arm)): mean for arm, mean in first.iter_rows() if mean is not None}
     began = ", ".join(f"{name} {at[name]:.2f}" for name in POPULATIONS if name in at)
     asked = (
-        f"Agents are asked in an interview, every {p.every} steps and in the last, for the lowest probability of success,"
-        " 1 to 10 in 10, at which the risky option is still acceptable (Stoner 1961; Kogan and Wallach 1964): low is"
-        " risk, high is caution. An agent without a language model has the opinion 5.5 + 4.5 x stance, so stance -1 is 1"
-        " in 10 and stance 1 is 10 in 10 (source: model); a language model answers in the agent's name (source: llm)."
+        f"Agents are asked in an interview, every {p.every} steps and in the last, for the lowest probability of"
+        " success, 1 to 10 in 10, at which the risky option is still acceptable (Stoner 1961; Kogan and Wallach 1964):"
+        " low is risk, high is caution. An agent without a language model has the opinion 5.5 + 4.5 x stance, so"
+        " stance -1 is 1 in 10 and stance 1 is 10 in 10 (source: model); a language model answers in the agent's name"
+        " (source: llm)."
         f" The poser of the dilemma has no stance and is not asked. Mean opinions at first: {began}."
     )
     return made + mix, asked
