@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -76,7 +78,7 @@ def _populations(results: Results, setting: Setting) -> tuple[str, ...]:
     made = (
         f"Populations are generated: agents of one kind, told apart by their prime alone. Stances are assumed: normal"
         f" with mean {p.risky.stance:g} (risky) or {p.cautious.stance:g} (cautious) and standard deviation"
-        " {p.stance_sd:g}, cut off at -1 and 1."
+        f" {p.stance_sd:g}, cut off at -1 and 1."
         if setting.data is None
         else f"Accounts, follows and personas are those of {p.risky.file} (risky) and {p.cautious.file} (cautious): the"
         " same accounts with two primes. The data hold no opinions, so stances are assumed: normal with mean"
@@ -122,19 +124,20 @@ def _levels(results: Results) -> pl.DataFrame:
 
 @styled
 def _means(over_time: pl.DataFrame) -> Figure:
-    """Return a panel per population: mean opinion by steps done, a curve per arm."""
-    figure = Figure(figsize=(11, 4.4), dpi=110, layout="constrained")
-    grid = figure.subplots(1, len(POPULATIONS), sharey=True)
+    """Return a panel per population: mean opinion by steps done, a curve per arm; each on a scale of its own."""
+    figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
+    grid = figure.subplots(1, len(POPULATIONS))
     for axes, population in zip(grid, POPULATIONS, strict=True):
         mine = over_time.filter(pl.col("arm").str.starts_with(f"{population}-"))
         axes.set_title(population)
         axes.set_xlabel("steps done")
-        axes.axhline(MIDPOINT, color=GREY, lw=0.8, ls=":")
+        if population == MIXED:
+            axes.axhline(MIDPOINT, color=GREY, lw=0.8, ls=":")
         for part in _curves_of(mine, population == MIXED):
             draw_curves(axes, part, "after", "opinion")
         if population == POPULATIONS[0]:
             axes.set_ylabel("mean opinion, tenths")
-        _one_legend(axes)
+    _one_legend(figure, grid)
     return figure
 
 
@@ -148,12 +151,12 @@ def _curves_of(frame: pl.DataFrame, mixed: bool) -> list[pl.DataFrame]:
     return [short.filter(pl.col("group") == name) for name in groups]
 
 
-def _one_legend(axes: Axes) -> None:
-    """Name each arm once, though a mix has two curves of it."""
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
+def _one_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Name each arm once below all panels: they have the same arms in the same colours."""
+    found = [axes.get_legend_handles_labels() for axes in panels]
+    once = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
     if once:
-        axes.legend(once.values(), once.keys(), loc="best")
+        figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=len(once))
 
 
 @styled
@@ -173,7 +176,7 @@ def _distributions(opinions: pl.DataFrame) -> Figure:
             axes.stairs(_shares(part["last"]), _BINS, color=COLOURS[number % len(COLOURS)], lw=1.6, label=name)
         if population == POPULATIONS[0]:
             axes.set_ylabel("share of agents")
-        _one_legend(axes)
+    _one_legend(figure, grid)
     return figure
 
 

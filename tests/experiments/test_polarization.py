@@ -86,7 +86,7 @@ def test_primes_move_means_and_a_mix_has_half_of_each() -> None:
 
 
 def test_arms_of_a_replicate_share_primes_and_replicates_differ() -> None:
-    same = [primed(prepared(f"mixed-{arm}")) for arm in ("alone", "deffuant", "friedkin-johnsen-shuffled")]
+    same = [primed(prepared(f"mixed-{arm}")) for arm in ("alone", "deffuant", "fj-shuffled")]
     assert_frame_equal(same[0], same[1])
     assert_frame_equal(same[0], same[2])
     assert not primed(prepared("mixed-alone", seed=4)).equals(same[0])
