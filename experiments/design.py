@@ -213,6 +213,11 @@ class Design(Parameters):
         base = {**self.scenario, "simulation": {"name": arm.name, **self.scenario.get("simulation", {})}}
         return Scenario.from_dict(base).with_values({**(changes or {}), **arm.set})
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether its own scenario lets a language model decide for all agents."""
+        return {entry.get("kind") for entry in self.scenario.get("policies", [])} == {"llm"}
+
     def decided_by(self, deciders: Literal["choice", "llm"]) -> Self:
         """Return the design with the arms that are there where all agents are decided for by one of the two.
 

@@ -82,8 +82,8 @@ def run(
     The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
     """
     design = _design(name)
-    asked = (endpoint is not None or model_path is not None) and llm_share is None
-    design = design.decided_by("llm" if asked else "choice")
+    named = (endpoint is not None or model_path is not None) and llm_share is None
+    design = design.decided_by("llm" if named or design.asks_model else "choice")
     changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
     request = Request(
         replicates=replicates or design.replicates(quick, data is not None),
