@@ -147,6 +147,8 @@ def test_arms_are_compared_with_their_own_population() -> None:
         "mixed-reading-shuffled",
     ]
     assert not any("reading" in a.name for a in choice.arms)
+    asking = DESIGN.model_copy(update={"scenario": {**DESIGN.scenario, "policies": [{"kind": "llm"}]}})
+    assert (DESIGN.asks_model, asking.asks_model) == (False, True)
     for arm in [*choice.arms, *llm.arms]:
         assert population_of(arm.against or DESIGN.experiment.baseline) == population_of(arm.name)
 
