@@ -46,7 +46,7 @@ def sections(results: Results, setting: Setting) -> list[Section]:
     opinions = results.table("opinions").filter(pl.col("arm").is_in(results.arms))
     means = (
         f"Mean opinion at each interview; {MIDPOINT:g} is the middle, below it is risk. Lines are means over"
-        " replicates, bands their 2.5 to 97.5% range. Each panel has a scale of its own; in the mix the two primed halves"
+        " replicates, bands their 2.5 to 97.5% range. Each panel has a scale of its own; in the mix the two halves"
         " are drawn apart.",
     )
     spread = (
