@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,11 @@ class Arm(Parameters):
     role : {"arm", "baseline", "twin"}
         A baseline is what a result must beat; it is shown beside the arms. A twin is another arm with one thing
         changed, which outcomes of that arm are measured with; it is compared with nothing else.
+    against : str or None
+        The arm that it is compared with, instead of the experiment's baseline; its own name: with none.
+    deciders : {"any", "choice", "llm"}
+        With whom the arm is there: ``choice`` where what it changes is of the choice model, so that it goes where a
+        language model decides for all agents; ``llm`` where it is there only then.
     set : dict
         Keys of the scenario, as with ``--set``, to values.
     """
@@ -97,6 +103,8 @@ class Arm(Parameters):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
     title: str = ""
     role: Literal["arm", "baseline", "twin"] = "arm"
+    against: str | None = None
+    deciders: Literal["any", "choice", "llm"] = "any"
     set: Values = {}
 
 
@@ -109,6 +117,8 @@ class Outcome(Parameters):
         Comparisons of outcomes of one family have their q together; without one the outcome is described, not tested.
     margin : float or None
         Arms that differ by less are the same for practical purposes: tested for equivalence.
+    arms : str
+        Names of the arms that have it, with ``*`` and ``?`` as in file names; others are not compared by it.
     null : float or None
         A value that each arm is compared with by itself, where the outcome is an effect already.
     """
@@ -118,6 +128,7 @@ class Outcome(Parameters):
     unit: str = ""
     family: str | None = None
     margin: float | None = Field(default=None, gt=0)
+    arms: str = Field(default="*", min_length=1)
     null: float | None = None
 
 
@@ -151,6 +162,13 @@ class Design(Parameters):
         arms = [arm.name for arm in self.arms]
         if (base := self.experiment.baseline) not in arms:
             raise ValueError(f"experiment.baseline: no arm {base!r}{nearest(base, arms)}; there are {', '.join(arms)}")
+        for arm in self.arms:
+            if arm.against is not None and arm.against not in arms:
+                hint = nearest(arm.against, arms)
+                raise ValueError(f"arms: {arm.name!r} is against {arm.against!r}{hint}; there are {', '.join(arms)}")
+        for outcome in self.outcomes:
+            if not fnmatch.filter(arms, outcome.arms):
+                raise ValueError(f"outcomes: {outcome.name!r} is of arms {outcome.arms!r}; there are {', '.join(arms)}")
         if empty := sorted(key for key, values in self.sweep.items() if not values):
             raise ValueError(f"sweep.{empty[0]}: has no values")
         return self
@@ -194,6 +212,28 @@ class Design(Parameters):
         """Return the scenario of an arm, `changes` of all arms applied first."""
         base = {**self.scenario, "simulation": {"name": arm.name, **self.scenario.get("simulation", {})}}
         return Scenario.from_dict(base).with_values({**(changes or {}), **arm.set})
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether its own scenario lets a language model decide for all agents."""
+        return {entry.get("kind") for entry in self.scenario.get("policies", [])} == {"llm"}
+
+    def decided_by(self, deciders: Literal["choice", "llm"]) -> Self:
+        """Return the design with the arms that are there where all agents are decided for by one of the two.
+
+        Raises
+        ------
+        ScenarioError
+            If an arm that others are compared with is not among them.
+        """
+        arms = [arm for arm in self.arms if arm.deciders in ("any", deciders)]
+        there = {arm.name for arm in arms}
+        for name in [self.experiment.baseline, *(arm.against for arm in arms if arm.against is not None)]:
+            if name not in there:
+                raise ScenarioError(
+                    f"arms: {name!r}, which others are compared with, is left out with {deciders} agents"
+                )
+        return self.model_copy(update={"arms": arms})
 
     def replicates(self, quick: bool, data: bool) -> int:
         """Return how many seeds each arm has where nothing else is asked for."""

@@ -45,6 +45,7 @@ class Request(Parameters):
     data: str | None = None
     endpoint: str | None = None
     model: str | None = None
+    model_path: str | None = None
     llm_share: float | None = None
 
 
@@ -158,7 +159,8 @@ class ExperimentFolder:
             shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
             made = made.with_values({"population": shared})
         r = self.request
-        return with_model(made, r.endpoint, r.model, r.llm_share).with_absolute_paths()
+        file = None if r.model_path is None else Path(r.model_path)
+        return with_model(made, r.endpoint, r.model, r.llm_share, file).with_absolute_paths()
 
     def place(self, cell: Cell) -> Path:
         """Return the folder of a run and what was measured in it."""

@@ -58,6 +58,7 @@ def command_of(folder: ExperimentFolder) -> str:
     words += ["--data", r.data] if r.data else []
     words += ["--llm", r.endpoint] if r.endpoint else []
     words += ["--model", r.model] if r.model else []
+    words += ["--model-path", r.model_path] if r.model_path else []
     words += ["--llm-share", f"{r.llm_share:g}"] if r.llm_share is not None else []
     implied = folder.design.changes(r.quick, r.data is not None)
     for key, value in r.changes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -202,11 +203,14 @@ class Results:
             there = set(self.values.filter(pl.col("point").eq_missing(point))["arm"])
             for outcome in (o for o in self.design.outcomes if o.family is not None):
                 for arm in (a for a in self.design.arms if a.name in there and a.role != "twin"):
+                    against = arm.against or base
+                    if not fnmatch.fnmatchcase(arm.name, outcome.arms):
+                        continue
                     family = outcome.family if arm.role == "arm" else f"{outcome.family}: baselines"
                     if outcome.null is not None:
                         yield Contrast(outcome.name, _at(arm.name, point), _at(NOTHING, point), family)
-                    if arm.name != base and base in there:
-                        yield Contrast(outcome.name, _at(arm.name, point), _at(base, point), family)
+                    if arm.name != against and against in there:
+                        yield Contrast(outcome.name, _at(arm.name, point), _at(against, point), family)
 
     @cached_property
     def _arms_of_points(self) -> pl.DataFrame:

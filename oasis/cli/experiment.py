@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from oasis.cli.language_model import model_path_option
 from oasis.errors import RunStoppedError, ScenarioError
 from oasis.experiments.design import Design
 from oasis.experiments.execution import default_jobs, run_experiment
@@ -50,7 +51,10 @@ def list_(as_json: bool) -> None:
 @click.option("--quick", is_flag=True, help="A small version, to see that it works.")
 @click.option("--replicates", type=click.IntRange(1), help="Seeds of each arm, instead of the design's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of all arms' scenario.")
-@click.option("--llm", "endpoint", metavar="URL", help="OpenAI-compatible server that decides for agents.")
+@click.option(
+    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
+)
+@model_path_option
 @click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for, drawn.")
 @click.option(
@@ -66,6 +70,7 @@ def run(
     replicates: int | None,
     overrides: tuple[str, ...],
     endpoint: str | None,
+    model_path: Path | None,
     model: str | None,
     llm_share: float | None,
     jobs: int | None,
@@ -77,6 +82,8 @@ def run(
     The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
     """
     design = _design(name)
+    named = (endpoint is not None or model_path is not None) and llm_share is None
+    design = design.decided_by("llm" if named or design.asks_model else "choice")
     changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
     request = Request(
         replicates=replicates or design.replicates(quick, data is not None),
@@ -85,6 +92,7 @@ def run(
         data=None if data is None else str(data.resolve()),
         endpoint=endpoint,
         model=model,
+        model_path=None if model_path is None else str(model_path.resolve()),
         llm_share=llm_share,
     )
     folder = ExperimentFolder.begin(out or Path("runs") / design.experiment.name, design, request)
