@@ -33,6 +33,8 @@ LIMITS = (
     "Shift is along the mean's own first direction. In a mix the mean is near the middle, where that direction is a"
     " matter of chance, so look at group_shift, bimodality and separation there.",
     "The bimodality coefficient passes 5/9 for skewed distributions with one mode too; Hartigan's dip is not computed.",
+    "The risky and the cautious arms of a replicate share their draws, so their results nearly mirror each other: they"
+    " are not two pieces of evidence.",
     "Shuffled personas and activity alone are no baselines here: the rules look neither at personas nor at what agents"
     " do, only at what they read.",
 )

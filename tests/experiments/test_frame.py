@@ -222,7 +222,7 @@ def test_news_is_the_same_in_all_arms_and_paired(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["recsys-ab", "misinformation", "spread", "polarization"])
+@pytest.mark.parametrize("name", ["herd", "misinformation", "polarization", "recsys-ab", "spread"])
 def test_a_quick_experiment_ends_with_a_report(name: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["experiment", "run", name, "--quick", "--out", str(tmp_path / name), "--quiet"])
     assert result.exit_code == 0, result.output
