@@ -21,12 +21,17 @@ from oasis.randomness import Keys
 
 __all__ = [
     "Choices",
+    "Offers",
     "at_authors",
     "at_comments",
     "at_posts",
+    "author_offers",
     "authors_of",
     "choose",
+    "comment_offers",
+    "comment_places",
     "features_of",
+    "post_offers",
     "user_features",
 ]
 
@@ -62,6 +67,40 @@ class Choices:
     nothing: F64
 
 
+@dataclass(frozen=True)
+class Offers:
+    """Occasions of one kind, before anything is chosen.
+
+    Attributes
+    ----------
+    agent : ndarray, shape (r,), int64
+        Row of the agent among those observed.
+    agent_id, target : ndarray, shape (r,), int32
+    place : ndarray, shape (r,), int64
+        Order within the agent's turn.
+    thing : ndarray, shape (r,), uint64
+        Stable key of the post's root, the author or the comment.
+    features : ndarray, shape (r, f), float64
+    available : ndarray, shape (r, o), bool
+        By option of the menu.
+    """
+
+    menu: Menu
+    agent: I64
+    agent_id: I32
+    target: I32
+    place: I64
+    thing: Keys
+    features: F64
+    available: Bool
+
+    def chosen(self, ctx: PolicyContext, stream: str) -> Choices:
+        """Choose on each."""
+        keys = ctx.world.users["key"][self.agent_id]
+        action, probability, nothing = choose(self.menu, self.features, self.available, keys, self.thing, ctx, stream)
+        return Choices(self.agent, self.place, action, self.target, probability, nothing)
+
+
 def choose(
     menu: Menu, features: F64, available: Bool, agents: Keys, things: Keys | int, ctx: PolicyContext, stream: str
 ) -> tuple[I16, F64, F64]:
@@ -89,9 +128,14 @@ def choose(
 
 def at_posts(examined: Shown, features: F64, model: Model, ctx: PolicyContext, turn: int) -> Choices:
     """Choose among nothing and the actions on each examined post."""
-    world, menu, agents = ctx.world, model.post, examined.agent_id
-    root = world.posts["root"][examined.post]
-    flags = examined.flags
+    return post_offers(examined, features, model, ctx, turn).chosen(ctx, f"post.{turn}")
+
+
+def post_offers(shown: Shown, features: F64, model: Model, ctx: PolicyContext, turn: int) -> Offers:
+    """Return what can be done with each post."""
+    world, menu, agents = ctx.world, model.post, shown.agent_id
+    root = world.posts["root"][shown.post]
+    flags = shown.flags
     own, liked, disliked = (flags & bit != 0 for bit in (RowFlag.OWN, RowFlag.LIKED, RowFlag.DISLIKED))
     available = np.repeat(~own[:, None], len(menu.actions), axis=1)
     available[:, 0] = True
@@ -103,16 +147,21 @@ def at_posts(examined: Shown, features: F64, model: Model, ctx: PolicyContext, t
     _and(available, menu, Action.REPOST, flags & RowFlag.REPOSTED == 0)
     if menu.column(Action.REPORT_POST) is not None:
         _and(available, menu, Action.REPORT_POST, ~world.reports.contains(agents, root))
-    action, probability, nothing = choose(
-        menu, features, available, world.users["key"][agents], world.posts["key"][root], ctx, f"post.{turn}"
-    )
-    return Choices(examined.agent, places(examined, turn, 0), action, examined.post, probability, nothing)
+    keys = world.posts["key"][root]
+    return Offers(menu, shown.agent, agents, shown.post, places(shown, turn, 0), keys, features, available)
 
 
 def at_authors(
     agent: I64, agents: I32, authors: I32, features: F64, place: I64, model: Model, ctx: PolicyContext
 ) -> Choices:
     """Choose among nothing and the actions on the author of each examined post, once per agent and author."""
+    return author_offers(agent, agents, authors, features, place, model, ctx).chosen(ctx, "author")
+
+
+def author_offers(
+    agent: I64, agents: I32, authors: I32, features: F64, place: I64, model: Model, ctx: PolicyContext
+) -> Offers:
+    """Return what can be done about each author, once per agent and author, with the features of the first place."""
     world, menu = ctx.world, model.author
     pairs = agents.astype(np.int64) << 32 | authors
     order = np.lexsort((place, pairs))
@@ -125,23 +174,31 @@ def at_authors(
     _and(available, menu, Action.UNFOLLOW, follows)
     if menu.column(Action.MUTE) is not None:
         _and(available, menu, Action.MUTE, ~world.mutes.contains(agents, authors))
-    keys = world.users["key"]
-    action, probability, nothing = choose(menu, features, available, keys[agents], keys[authors], ctx, "author")
-    return Choices(agent, place, action, authors, probability, nothing)
+    return Offers(menu, agent, agents, authors, place, world.users["key"][authors], features, available)
 
 
 def at_comments(examined: Shown, model: Model, ctx: PolicyContext) -> Choices:
     """Choose among nothing and the actions on each examined comment under an examined post."""
-    world, menu = ctx.world, model.comment
-    count = np.diff(examined.comment_offsets)
-    row = np.repeat(np.arange(len(examined)), count)
-    position = np.arange(len(row)) - np.repeat(examined.comment_offsets[:-1], count)
-    agents, comments = examined.agent_id[row], examined.comment_ids
-    keys, comment_keys = world.users["key"], world.comments["key"]
-    drawn = ctx.base.draws.uniform("choice.examine.comment", ctx.base.step, keys[agents], comment_keys[comments])
+    world = ctx.world
+    row, position = comment_places(examined)
+    keys, comment_keys = world.users["key"][examined.agent_id[row]], world.comments["key"][examined.comment_ids]
+    drawn = ctx.base.draws.uniform("choice.examine.comment", ctx.base.step, keys, comment_keys)
     seen = np.flatnonzero(drawn < model.examination(position, model.comments))
-    row, position, agents, comments = row[seen], position[seen], agents[seen], comments[seen]
-    vote = world.comment_reactions.values(agents, comments) if len(seen) else np.empty(0, np.int32)
+    return comment_offers(examined, row[seen], position[seen], seen, model, ctx).chosen(ctx, "comment")
+
+
+def comment_places(shown: Shown) -> tuple[I64, I64]:
+    """Return the row of the post of each comment shown, and its position among that post's comments."""
+    count = np.diff(shown.comment_offsets)
+    row = np.repeat(np.arange(len(shown)), count)
+    return row, np.arange(len(row)) - np.repeat(shown.comment_offsets[:-1], count)
+
+
+def comment_offers(shown: Shown, row: I64, position: I64, which: I64, model: Model, ctx: PolicyContext) -> Offers:
+    """Return what can be done with comments `which` of those shown, at posts `row`, at `position` under them."""
+    world, menu = ctx.world, model.comment
+    agents, comments = shown.agent_id[row], shown.comment_ids[which]
+    vote = world.comment_reactions.values(agents, comments) if len(which) else np.empty(0, np.int32)
     own = world.comments["author"][comments] == agents
     available = np.repeat(~own[:, None], len(menu.actions), axis=1)
     available[:, 0] = True
@@ -150,11 +207,9 @@ def at_comments(examined: Shown, model: Model, ctx: PolicyContext) -> Choices:
     _and(available, menu, Action.DISLIKE_COMMENT, vote >= 0)
     _and(available, menu, Action.UNDO_DISLIKE_COMMENT, vote < 0)
     features = comment_features(world, ctx.base, agents, comments)
-    action, probability, nothing = choose(
-        menu, features, available, keys[agents], comment_keys[comments], ctx, "comment"
-    )
-    place = places(examined, 0, 2)[row] + position
-    return Choices(examined.agent[row], place, action, comments, probability, nothing)
+    place = places(shown, 0, 2)[row] + position
+    keys = world.comments["key"][comments]
+    return Offers(menu, shown.agent[row], agents, comments, place, keys, features, available)
 
 
 def authors_of(ctx: PolicyContext, examined: Shown) -> I32:
