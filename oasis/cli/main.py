@@ -20,6 +20,7 @@ COMMANDS = {
     "estimate": "oasis.cli.estimate:estimate_run",
     "experiment": "oasis.cli.experiment:experiment",
     "export": "oasis.cli.export:export",
+    "fit": "oasis.cli.fit:fit",
     "inspect": "oasis.cli.inspect:inspect",
     "interview": "oasis.cli.interview:interview",
     "population": "oasis.cli.population:population",

@@ -49,7 +49,9 @@ class Parts:
     """Where the world was taken up, None for the population at the start."""
 
 
-def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | None = None) -> Parts:
+def assemble(
+    scenario: Scenario, needs_endpoint: bool = True, point: Point | None = None, embeds: bool = False
+) -> Parts:
     """Build components and world.
 
     Parameters
@@ -58,6 +60,8 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
         Whether a policy that asks a language model needs one that the scenario names.
     point : Point, optional
         Where to go on from, instead of the population at the start.
+    embeds : bool
+        Whether texts are embedded though nothing in the scenario needs it.
 
     Raises
     ------
@@ -79,7 +83,12 @@ def assemble(scenario: Scenario, needs_endpoint: bool = True, point: Point | Non
     if needs_endpoint:
         _check_endpoint(scenario, names, policies)
     embedder = None
-    if recommender.needs_embeddings or any(p.needs_embeddings for p in policies) or _swaps_to_embeddings(scenario):
+    if (
+        embeds
+        or recommender.needs_embeddings
+        or any(p.needs_embeddings for p in policies)
+        or _swaps_to_embeddings(scenario)
+    ):
         embedder = load("embedders", scenario.recsys.embedder)()
     recommender = baselines.recommending(scenario, recommender)
 
