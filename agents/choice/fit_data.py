@@ -1,4 +1,4 @@
-"""ChoiceData decisions as choices: what an agent could have done with each thing it was shown, and what it did.
+"""Recorded decisions as choices: what an agent could have done with each thing it was shown, and what it did.
 
 Axes: ``r`` occasions, ``f`` features, ``o`` options (0 is "nothing"), ``g`` ways of reading (`READINGS`).
 """
