@@ -168,9 +168,13 @@ class ExperimentFolder:
         if self.shares_population and made.population.source == "generate":
             shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
             made = made.with_values({"population": shared})
+        return self.with_model(made).with_absolute_paths()
+
+    def with_model(self, scenario: Scenario) -> Scenario:
+        """Return a scenario with the language model that the request names."""
         r = self.request
         file = None if r.model_path is None else Path(r.model_path)
-        return with_model(made, r.endpoint, r.model, r.llm_share, file).with_absolute_paths()
+        return with_model(scenario, r.endpoint, r.model, r.llm_share, file)
 
     def place(self, cell: Cell) -> Path:
         """Return the folder of a run and what was measured in it."""
