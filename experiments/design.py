@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from oasis.errors import ScenarioError, nearest
+from oasis.experiments.event import EventConfig, EventQuestion
 from oasis.interfaces import Parameters
 from oasis.plugins import available, explain
 from oasis.scenario import Scenario
@@ -141,6 +142,8 @@ class Design(Parameters):
         Tables of a scenario, that of all arms.
     parameters : dict
         Of the kind.
+    event : EventConfig or None
+        The real event that it is about: language models are asked before the runs what they know of it.
     sweep : dict
         Key of the scenario to values: each combination is an experiment of its own within this one.
     """
@@ -149,6 +152,7 @@ class Design(Parameters):
     quick: QuickConfig = QuickConfig()
     data: DataConfig = DataConfig()
     parameters: Values = {}
+    event: EventConfig | None = None
     scenario: Values
     arms: list[Arm] = Field(min_length=1)
     sweep: dict[str, list[Any]] = {}
@@ -252,6 +256,8 @@ class Design(Parameters):
 
 def _allowed(location: tuple[int | str, ...]) -> tuple[str, ...]:
     models: dict[str, type[Parameters]] = {"experiment": ExperimentConfig, "quick": QuickConfig, "data": DataConfig}
-    models |= {"arms": Arm, "outcomes": Outcome}
+    models |= {"arms": Arm, "outcomes": Outcome, "event": EventConfig}
+    if location[:2] == ("event", "questions"):
+        return tuple(EventQuestion.model_fields)
     model = models.get(str(location[0])) if len(location) > 1 else None
     return tuple((model or Design).model_fields)

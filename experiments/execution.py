@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from oasis.errors import OasisError, RunStoppedError
+from oasis.experiments.closed_book import ask_closed_book
 from oasis.experiments.folder import OUTCOMES, POPULATION, ExperimentFolder
 from oasis.experiments.interfaces import Cell
 from oasis.experiments.work import make_cell
@@ -51,11 +52,14 @@ def run_experiment(experiment: ExperimentFolder, jobs: int, on_cell: OnCell | No
     ------
     RunDirectoryError
         If another process writes the same experiment.
+    InferenceError
+        If a language model is to be asked about the experiment's event and none answers.
     RunStoppedError
         On SIGINT or SIGTERM, when the runs in work have ended in order.
     """
     lock = WriterLock.acquire(experiment.path)
     try:
+        _ask(experiment)
         if experiment.shares_population:
             _make_population(experiment)
         with _threads(max(1, available() // jobs)):
@@ -106,6 +110,15 @@ def _message(future: Future[str | None]) -> str | None:
         return "its process ended without a word (killed, or out of memory); the same command takes it up again"
     except OasisError as error:
         return str(error)
+
+
+def _ask(experiment: ExperimentFolder) -> None:
+    """Ask models what they know before any run is made."""
+    with _interruptible():
+        try:
+            ask_closed_book(experiment)
+        except KeyboardInterrupt:
+            raise RunStoppedError(f"{experiment.path}: stopped on request before the first run") from None
 
 
 def _make_population(experiment: ExperimentFolder) -> None:

@@ -48,6 +48,16 @@ class Request(Parameters):
     model_path: str | None = None
     llm_share: float | None = None
 
+    @property
+    def fixed(self) -> set[str]:
+        """Keys of the scenario that it gives, so that they are not swept over."""
+        keys = set(self.changes)
+        if self.model is not None:
+            keys.add("llm.model")
+        if self.endpoint is not None or self.model_path is not None:
+            keys |= {"llm.backend", "llm.endpoints", "llm.model_path"}
+        return keys
+
 
 @dataclass(frozen=True)
 class CellState:
@@ -132,12 +142,12 @@ class ExperimentFolder:
     @cached_property
     def cells(self) -> list[Cell]:
         """All runs."""
-        return cells_of(self.design, self.request.replicates, self.request.changes)
+        return cells_of(self.design, self.request.replicates, self.request.fixed)
 
     @property
     def sweep(self) -> dict[str, list[Any]]:
         """The keys that are swept over: those of the design that the request does not fix."""
-        return {key: values for key, values in self.design.sweep.items() if key not in self.request.changes}
+        return {key: values for key, values in self.design.sweep.items() if key not in self.request.fixed}
 
     @property
     def shares_population(self) -> bool:
@@ -158,9 +168,13 @@ class ExperimentFolder:
         if self.shares_population and made.population.source == "generate":
             shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
             made = made.with_values({"population": shared})
+        return self.with_model(made).with_absolute_paths()
+
+    def with_model(self, scenario: Scenario) -> Scenario:
+        """Return a scenario with the language model that the request names."""
         r = self.request
         file = None if r.model_path is None else Path(r.model_path)
-        return with_model(made, r.endpoint, r.model, r.llm_share, file).with_absolute_paths()
+        return with_model(scenario, r.endpoint, r.model, r.llm_share, file)
 
     def place(self, cell: Cell) -> Path:
         """Return the folder of a run and what was measured in it."""

@@ -12,10 +12,12 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from oasis.experiments.closed_book_report import knowledge_section
 from oasis.experiments.figures import forest
 from oasis.experiments.folder import ExperimentFolder
 from oasis.experiments.interfaces import Section
 from oasis.experiments.results import Results, gather
+from oasis.experiments.split import spread_section
 from oasis.experiments.statistics import MIN_REPLICATES
 from oasis.runs.figures import save_figure
 from oasis.runs.manifest import write_atomically
@@ -40,6 +42,10 @@ def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Sec
     if results.effects["estimate"].is_not_null().any():
         words = "Differences with their intervals; blue where q is below the level. Numbers are in the table above."
         sections.insert(0, Section("comparisons", "Comparisons at a glance", (words,), figure=forest(results)))
+    if (knowledge := knowledge_section(results)) is not None:
+        sections.insert(0, knowledge)
+    if (spread := spread_section(results)) is not None:
+        sections.append(spread)
     place = folder.path / FIGURES
     place.mkdir(exist_ok=True)
     figures = {s.name: _saved(s.figure, place / f"{s.name}.png") for s in sections if s.figure is not None}

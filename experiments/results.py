@@ -85,12 +85,17 @@ class Results:
         """Whether a language model decided for anybody."""
         return any(row["model"] for row in self.rows)
 
+    @property
+    def points(self) -> list[str | None]:
+        """The point of each row, as in `values`."""
+        return [_point(row["point"]) for row in self.rows]
+
     @cached_property
     def values(self) -> pl.DataFrame:
         """Rows of `oasis.experiments.statistics.VALUES`, with ``seed`` and ``point`` (null without a sweep)."""
         found = [
-            (row["arm"], _point(row["point"]), row["replicate"], row["seed"], name, value)
-            for row in self.rows
+            (row["arm"], point, row["replicate"], row["seed"], name, value)
+            for row, point in zip(self.rows, self.points, strict=True)
             for name, value in row["outcomes"].items()
         ]
         schema = {"arm": pl.String, "point": pl.String, "replicate": pl.Int64, "seed": pl.Int64}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import runpy
+import tomllib
 import shlex
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from oasis.simulation.intervention_kinds import KINDS
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 LINKED = {("oasis", name) for name in ("agents", "platforms", "recsys", "experiments")}  # symlinks
+PARTS = {"event", "sweep", "arms"}
+"""Of a design, shown without the rest."""
 COMMAND_PAGE = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/build_commands.py")))
 
 
@@ -52,6 +55,9 @@ def test_scenarios_in_documents_load(document: Path, tmp_path: Path) -> None:
             path.write_text(block, "utf-8")
             design = Design.load(path)
             assert {o.name for o in design.outcomes} <= load("experiments", design.experiment.kind).outcomes
+            continue
+        if set(part := tomllib.loads(block)) <= PARTS:
+            Design.from_dict({**Design.load(load("experiments", "recsys-ab").design).to_dict(), **part})
             continue
         path.write_text(block if "[simulation]" in block else f"[simulation]\nsteps = 1000\n{block}", "utf-8")
         Scenario.load(path)
