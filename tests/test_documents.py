@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import runpy
-import tomllib
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
