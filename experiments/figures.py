@@ -18,6 +18,8 @@ from oasis.runs.figures import COLOURS, GREY, INK, STYLE
 __all__ = ["by_arm", "curves", "draw_curves", "forest", "styled", "treatments"]
 
 _COLUMNS = 3
+Row = tuple[str, str, str | None]
+"""Arm, what it is compared with, point of a sweep."""
 F = TypeVar("F", bound=Callable[..., Figure])
 
 
@@ -54,12 +56,14 @@ def by_arm(results: Results) -> Figure:
             here = pl.col("point").eq_missing(point) & (pl.col("arm") == arm)
             known = values.filter(here)["value"].drop_nulls().to_numpy()
             colour = COLOURS[results.arms.index(arm) % len(COLOURS)]
-            axes.plot(known, np.full(len(known), row), "o", ms=3.5, alpha=0.35, color=colour, mec="none")
+            axes.plot(
+                known, np.full(len(known), row), "o", ms=3.5, alpha=0.8, color=colour, mec="white", mew=0.4, zorder=3
+            )
             level = levels.filter(here & (pl.col("outcome") == outcome.name)).rows(named=True)
             if level and level[0]["mean"] is not None:
                 mean, low, high = (level[0][key] for key in ("mean", "low", "high"))
                 if low is not None:
-                    axes.plot([low, high], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+                    axes.plot([low, high], [row, row], color=colour, lw=3, alpha=0.45, solid_capstyle="butt")
                 axes.plot([mean], [row], "|", ms=11, mew=2.2, color=INK)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -68,28 +72,36 @@ def by_arm(results: Results) -> Figure:
 
 @styled
 def forest(results: Results) -> Figure:
-    """Return one panel per compared outcome: each arm's difference from the baseline with its interval."""
+    """Return one panel per compared outcome: each arm's difference from the baseline with its interval.
+
+    Outcomes that have the same comparisons stand side by side, so that no panel has empty rows.
+    """
     known = results.effects.drop_nulls("estimate")
-    outcomes = known["outcome"].unique(maintain_order=True).to_list()
-    names = known.select("arm", "baseline", "point").unique(maintain_order=True).rows()
-    rows = -(-len(outcomes) // _COLUMNS)
-    figure = Figure(figsize=(11, rows * (1.0 + 0.3 * len(names))), dpi=110, layout="constrained")
-    grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
-    for axes in grid.flat[len(outcomes) :]:
-        axes.set_visible(False)
+    panels: dict[tuple[Row, ...], list[str]] = {}
+    for (outcome,), part in known.group_by("outcome", maintain_order=True):
+        panels.setdefault(tuple(part.select("arm", "baseline", "point").rows()), []).append(str(outcome))
+    lines = [(rows, names[i : i + _COLUMNS]) for rows, names in panels.items() for i in range(0, len(names), _COLUMNS)]
+    heights = [1.0 + 0.3 * len(rows) for rows, _ in lines]
+    figure = Figure(figsize=(11, sum(heights)), dpi=110, layout="constrained")
+    grid = figure.subplots(len(lines), _COLUMNS, sharey="row", squeeze=False, height_ratios=heights)
     sure = 1 - results.design.experiment.level
-    for axes, outcome in zip(grid.flat, outcomes, strict=False):
-        axes.set_title(outcome.replace("_", " "))
-        axes.axvline(0, color=INK, lw=0.8)
-        for effect in known.filter(pl.col("outcome") == outcome).iter_rows(named=True):
-            row = names.index((effect["arm"], effect["baseline"], effect["point"]))
-            colour = COLOURS[0] if effect["q"] is not None and effect["q"] <= sure else GREY
-            axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
-            axes.plot([effect["estimate"]], [row], "o", ms=5, color=colour)
-        labels = [f"{arm} – {base}" + ("" if point is None else f", {point}") for arm, base, point in names]
-        axes.set_yticks(range(len(names)), labels)
-        axes.set_ylim(len(names) - 0.5, -0.5)
+    for (rows, outcomes), line in zip(lines, grid, strict=True):
+        for axes in line[len(outcomes) :]:
+            axes.set_visible(False)
+        for axes, outcome in zip(line, outcomes, strict=False):
+            axes.set_title(outcome.replace("_", " "))
+            axes.axvline(0, color=INK, lw=0.8)
+            for row, effect in enumerate(known.filter(pl.col("outcome") == outcome).iter_rows(named=True)):
+                colour = COLOURS[0] if effect["q"] is not None and effect["q"] <= sure else GREY
+                axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+                axes.plot([effect["estimate"]], [row], "o", ms=5, color=colour)
+            axes.set_yticks(range(len(rows)), [_contrast(*row) for row in rows])
+            axes.set_ylim(len(rows) - 0.5, -0.5)
     return figure
+
+
+def _contrast(arm: str, baseline: str, point: str | None) -> str:
+    return f"{arm} – {baseline}" + ("" if point is None else f", {point}")
 
 
 @styled

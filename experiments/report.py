@@ -94,7 +94,7 @@ def _page(results: Results, sections: list[Section], figures: dict[str, str]) ->
         equivalences=results.equivalences.to_dicts(),
         levels=_levels(results),
         sections=sections,
-        tables={s.name: (s.table.columns, s.table.rows()) for s in sections if s.table is not None},
+        tables={s.name: (_headings(s.table), s.table.rows()) for s in sections if s.table is not None},
         images=figures,
         limits=folder.kind.limits,
         command=command_of(folder),
@@ -109,6 +109,11 @@ def _levels(results: Results) -> list[dict[str, Any]]:
     found = results.levels.filter(pl.col("outcome").is_in(declared) & pl.col("arm").is_in(results.arms))
     rows = found.filter(pl.col("n") > 0).to_dicts()
     return sorted(rows, key=lambda row: (row["point"] or "", order[row["outcome"]], results.arms.index(row["arm"])))
+
+
+def _headings(table: pl.DataFrame) -> list[tuple[str, bool]]:
+    """Return names of columns, and whether they hold numbers."""
+    return [(name.replace("_", " "), dtype.is_numeric()) for name, dtype in table.schema.items()]
 
 
 def _saved(figure: Figure, path: Path) -> str:

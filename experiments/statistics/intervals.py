@@ -26,6 +26,8 @@ __all__ = ["MIN_REPLICATES", "Interval", "bootstrap_t", "check_level", "paired_t
 
 MIN_REPLICATES = 5
 """Pairs below which no effect is given: with 4, even the test by signs cannot fall below p = 0.125."""
+ROUNDING = 1e-12
+"""A mean this small beside its largest difference is rounding: differences such as 0.3 - 0.1 cancel to 1e-17, not 0."""
 RESAMPLES = 9_999
 """One less than a multiple of the usual levels, so that quantiles are order statistics (Davison & Hinkley 1997)."""
 
@@ -129,4 +131,6 @@ def _interval(
         mean = cast(float, difference[0].item())
         return Interval(mean, mean, mean, n, 1.0 if mean == 0 else 2.0 ** (1 - n))
     low, high, p = bounds(difference)
+    if abs(mean) < ROUNDING * np.abs(difference).max():
+        mean = 0.0
     return Interval(mean, low, high, n, p)

@@ -128,3 +128,9 @@ def test_levels():
     with pytest.raises(InputError, match="too few"):
         bootstrap_t([1] * 5, [0] * 5, np.random.default_rng(0), level=0.95, resamples=38)
     assert bootstrap_t([1, 2, 3, 4, 9], [0] * 5, np.random.default_rng(0), level=0.95, resamples=39).low is not None
+
+
+def test_a_mean_that_only_rounding_left_is_none():
+    assert np.mean(np.subtract([2.3, 1.9, 2.1, 2.4, 1.8], [2.1] * 5)) != 0
+    assert paired_t([2.3, 1.9, 2.1, 2.4, 1.8], [2.1] * 5).estimate == 0
+    assert paired_t([2.3, 1.9, 2.1, 2.4, 1.8 + 1e-6], [2.1] * 5).estimate == pytest.approx(2e-7, rel=1e-6)
