@@ -194,10 +194,14 @@ class Results:
         return Cost(ends("registered"), ends("active"), total("decisions"), decided, failed, tokens, seconds)
 
     def write(self) -> None:
-        """Write ``outcomes.parquet``, ``levels.parquet``, ``effects.parquet``, ``equivalences.parquet``."""
+        """Write outcomes, levels, effects, equivalences, and in ``tables/`` what was measured in all runs together."""
         tables = {"outcomes": self.values, "levels": self.levels, "effects": self.effects}
         for name, frame in {**tables, "equivalences": self.equivalences}.items():
             frame.write_parquet(self.folder.path / f"{name}.parquet")
+        (self.folder.path / TABLES).mkdir(exist_ok=True)
+        cells = (self.folder.place(cell) / TABLES for cell in self.folder.cells)
+        for name in sorted({path.stem for place in cells for path in place.glob("*.parquet")}):
+            self.table(name).write_parquet(self.folder.path / TABLES / f"{name}.parquet")
 
     def _declared(self, name: str) -> Outcome:
         return next(o for o in self.design.outcomes if o.name == name)

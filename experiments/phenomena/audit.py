@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from oasis.experiments.figures import by_arm, curves
 from oasis.experiments.interfaces import Cell, Kind, Measured, Section, Setting
@@ -21,22 +22,35 @@ from oasis.experiments.measures import (
     rank_list_sensitivity,
 )
 from oasis.experiments.results import Results
+from oasis.interfaces import Parameters
+from oasis.plugins import parse_parameters
 from oasis.runs import Run
 from oasis.scenario import Scenario
 
-__all__ = ["RecommenderAudit"]
+__all__ = ["AuditParameters", "RecommenderAudit"]
 
 TWIN = "+like"
 """How the name of an arm ends that is another one with a single like more."""
 _QUANTILES = np.linspace(0, 1, 101)
 
 
-class RecommenderAudit(Kind):
-    """``kind = "recsys-ab"``.
+class AuditParameters(Parameters):
+    """``[parameters]``.
 
-    Parameters of the design: ``group`` (the agents' attribute that groups them), ``changed_step`` (of the like that
-    the twins have more; feeds of that step are compared, which it is the first to change).
+    Attributes
+    ----------
+    group : str
+        The agents' attribute that groups them, a column of ``users.parquet``.
+    changed_step : int
+        Of the like that the twins have more; feeds of that step are compared, which it is the first to change.
     """
+
+    group: str = Field(default="group", min_length=1)
+    changed_step: int = Field(default=1, ge=1)
+
+
+class RecommenderAudit(Kind):
+    """``kind = "recsys-ab"``: see `AuditParameters`."""
 
     design: ClassVar[Path] = Path(__file__).parents[1] / "designs" / "recsys-ab.toml"
     outcomes: ClassVar[frozenset[str]] = frozenset(
@@ -50,6 +64,7 @@ class RecommenderAudit(Kind):
 
     def prepare(self, scenario: Scenario, cell: Cell, setting: Setting) -> Scenario:
         """Take the population from a folder of real data, where one is given."""
+        _parameters(setting)
         if setting.data is None:
             return scenario
         return scenario.with_values({"population": {"source": "parquet", "path": str(setting.data)}})
@@ -57,7 +72,7 @@ class RecommenderAudit(Kind):
     def measure(self, run: Run, cell: Cell, setting: Setting) -> Measured:
         """Measure exposure by author and post, reach, crossing of groups, diversity."""
         shown, posts, users = run.impressions, run.posts, run.users
-        group = str(setting.parameters.get("group", "group"))
+        group = _parameters(setting).group
         of_author = exposure_table(shown, post_labels(posts, users, "author"))
         viewers = of_author["viewers"].to_numpy()
         of_post = exposure_table(shown, post_labels(posts, users, "post"))
@@ -83,8 +98,7 @@ class RecommenderAudit(Kind):
 
     def derived(self, results: Results, setting: Setting) -> pl.DataFrame:
         """Compare runs of a replicate: amplification over the baseline's, and stability under one more like."""
-        group = str(setting.parameters.get("group", "group"))
-        step = int(setting.parameters.get("changed_step", 1))
+        p = _parameters(setting)
         twins = {arm.name for arm in results.design.arms if arm.role == "twin"}
         base = results.design.experiment.baseline
         rows: list[tuple[str, int, str, float | int | None]] = []
@@ -93,10 +107,10 @@ class RecommenderAudit(Kind):
             for name in results.arms:
                 run = results.run(name, replicate)
                 if run is not None and control is not None and name != base:
-                    rows.append((name, replicate, "amplification", _amplification(run, control, group)))
+                    rows.append((name, replicate, "amplification", _amplification(run, control, p.group)))
                 twin = results.run(name + TWIN, replicate) if name + TWIN in twins else None
                 if run is not None and twin is not None:
-                    before, after = (side.impressions.filter(pl.col("step") == step) for side in (run, twin))
+                    before, after = (side.impressions.filter(pl.col("step") == p.changed_step) for side in (run, twin))
                     rows.append((name, replicate, "stability", rank_list_sensitivity(before, after)["rbo"]))
         schema = {"arm": pl.String, "replicate": pl.Int64, "outcome": pl.String, "value": pl.Float64}
         return pl.DataFrame(rows, schema, orient="row")
@@ -119,6 +133,10 @@ _OUTCOMES_TEXT = (
     "A point is a replicate; the bar is the mean with its confidence interval. Points of one seed share population and"
     " draws, so differences between arms are surer than the bars suggest: see the comparisons.",
 )
+
+
+def _parameters(setting: Setting) -> AuditParameters:
+    return parse_parameters(AuditParameters, setting.parameters, "parameters")
 
 
 def _amplification(run: Run, control: Run, group: str) -> float | None:

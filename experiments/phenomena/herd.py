@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+from pydantic import Field
 
 from oasis.errors import InputError
 from oasis.experiments.figures import treatments
@@ -15,25 +16,48 @@ from oasis.experiments.measures import SEEDED_VOTES, net_scores
 from oasis.experiments.phenomena.items import Item, assigned, drawn_items, real_items
 from oasis.experiments.results import Results
 from oasis.experiments.statistics import paired_t
+from oasis.interfaces import Parameters
+from oasis.plugins import parse_parameters
 from oasis.randomness import Draws
 from oasis.runs import Run
 from oasis.scenario import Scenario
 
-__all__ = ["Herd"]
+__all__ = ["Herd", "HerdParameters"]
 
 PERSONAS = "user_data_36.json"
 
 
+class HerdParameters(Parameters):
+    """``[parameters]``.
+
+    Attributes
+    ----------
+    posts : int
+        How many appear from outside.
+    comments : int
+        Items under each, one step later.
+    spacing : int
+        Steps from one post to the next.
+    real_posts : int
+        How many of the real items are used where data are given; each has one comment.
+    up, down : float
+        Shares of the items that get a vote up, or down: above 0, and below 1 together.
+    """
+
+    posts: int = Field(default=20, ge=1)
+    comments: int = Field(default=1, ge=1)
+    spacing: int = Field(default=1, ge=1)
+    real_posts: int = Field(default=20, ge=1)
+    up: float = 1 / 3
+    down: float = 1 / 3
+
+
 class Herd(Kind):
-    """``kind = "herd"``.
+    """``kind = "herd"``: see `HerdParameters`.
 
     The design of Muchnik, Aral and Taylor (2013), Science 341:647: comments are assigned at random, anew in each
     replicate, to start with one vote up, none, or one down from outside. The outcome of an item is its final score
     less that vote; an effect is the difference between the means of treated and untreated items of the same run.
-
-    Parameters of the design: ``posts`` (how many appear from outside), ``comments`` (items under each, one step
-    later), ``spacing`` (steps from one post to the next), ``up`` and ``down`` (shares of the items that get a vote),
-    ``real_posts`` (how many of the real items are used where data are given; each has one comment).
     """
 
     design: ClassVar[Path] = Path(__file__).parents[1] / "designs" / "herd.toml"
@@ -61,24 +85,20 @@ class Herd(Kind):
     def prepare(self, scenario: Scenario, cell: Cell, setting: Setting) -> Scenario:
         """Add posts and comments; which item gets which vote is drawn from the replicate's seed."""
         draws, values = Draws(cell.seed), {}
-        of = setting.parameters
-        posts = int(of.get("posts" if setting.data is None else "real_posts", 20))
-        each, spacing = int(of.get("comments", 1)), int(of.get("spacing", 1))
-        if min(posts, each, spacing) < 1:
-            raise InputError("parameters: posts, comments and spacing must be at least 1")
+        p = parse_parameters(HerdParameters, setting.parameters, "parameters")
+        posts, spacing = p.posts if setting.data is None else p.real_posts, p.spacing
         if 2 + (posts - 1) * spacing > scenario.simulation.steps:
             raise InputError(
                 f"parameters: {posts} posts every {spacing} steps, commented on a step later, need more than the"
                 f" {scenario.simulation.steps} steps there are"
             )
         if setting.data is None:
-            items = drawn_items(draws, posts, each, scenario.population.agents or 1000)
+            items = drawn_items(draws, posts, p.comments, scenario.population.agents or 1000)
         else:
             personas = setting.data / PERSONAS
             values["population"] = {"source": "reddit-json", "path": str(personas)}
             items = real_items(draws, posts, setting.data)
-        shares = [float(of.get(key, 1 / 3)) for key in ("up", "down")]
-        treated = assigned(draws, sum(len(item.comments) for item in items), *shares)
+        treated = assigned(draws, sum(len(item.comments) for item in items), p.up, p.down)
         entries = [*scenario.to_dict()["interventions"], *_entries(items, treated, spacing)]
         return scenario.with_values({**values, "interventions": entries})
 

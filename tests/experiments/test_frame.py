@@ -202,23 +202,17 @@ def test_status_and_report_are_of_what_is_done(done: ExperimentFolder) -> None:
     assert len(facts["effects"]) == 2
 
 
-def test_news_is_the_same_in_all_arms_and_paired(tmp_path: Path) -> None:
-    design = Design.load(load("experiments", "misinformation").design)
-    small = {"population.agents": 60, "population.mean_active": 0.5, "simulation.steps": 8, "recsys.size": 20}
-    fixed = {**small, "policies.0.parameters.coefficients.repost.veracity": 0.0}
-    values = design.to_dict()
-    values["experiment"] |= {"keep_runs": True, "population": "per-replicate"}
-    values["parameters"] |= {"pairs": 4, "audience": 0.5}
-    folder = ExperimentFolder.begin(tmp_path / "news", Design.from_dict(values), Request(replicates=1, changes=fixed))
-    posts = [[i for i in folder.scenario(c).interventions if i.kind == "post"] for c in folder.cells]
-    assert all(found == posts[0] for found in posts)
-    assert len(posts[0]) == 8
-    chosen = [i for i, cell in enumerate(folder.cells) if cell.arm in ("none", "remove")]
-    for number in chosen:
-        assert make_cell(folder.path, number) is None
-    results = gather(folder)
-    reach = results.outcome("false_reach")["value"]
-    assert (reach > 0).all()
+@pytest.mark.parametrize("name", sorted(available("experiments")))
+@pytest.mark.parametrize(("key", "value"), [("bogus", 1), (None, "many")])
+def test_parameters_of_every_kind_are_checked_before_anything_is_written(
+    name: str, key: str | None, value: object, tmp_path: Path
+) -> None:
+    design = Design.load(load("experiments", name).design).to_dict()
+    key = key or next(k for k, v in design["parameters"].items() if not isinstance(v, str))
+    design["parameters"] |= {key: value}
+    with pytest.raises(InputError, match=f"parameters.*{key}"):
+        ExperimentFolder.begin(tmp_path / "x", Design.from_dict(design), Request(replicates=5))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow
