@@ -44,7 +44,8 @@ __all__ = ["LLM"]
 I32 = npt.NDArray[np.int32]
 PENDING = 8_192
 """Agents whose prompts are held in memory at a time (about 10 kB each); several times as many as are in flight."""
-_AT_ONCE = 1_024
+_AT_ONCE = 256
+"""Agents that are asked one question each whose prompts are made together, while requests of others are under way."""
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 64, 256
 _ROUNDS = 3
 """Of agents that are asked several questions each, so many are worked on as there may be requests in flight, times
@@ -114,10 +115,13 @@ class LLM:
         client = _client(ctx)
         size, count = self._parts(client)
         places = self._places.setdefault(count, Places(count)).here()
+        stage = Stage(ctx, self._memory, self._limits, self._templates)
 
         async def part(rows: npt.NDArray[np.integer]) -> ActionBatch:
             async with places:
-                return await self._decide(observations.take(rows), ctx, client)
+                if isinstance(client, LimitsRequests):
+                    await client.room()
+                return await self._decide(observations.take(rows), ctx, client, stage)
 
         parts = np.array_split(np.arange(n), -(-n // size))
         return Decisions(ActionBatch.concat(await together(map(part, parts))))
@@ -130,11 +134,12 @@ class LLM:
         size = min(max(client.concurrency, _LEAST_AT_ONCE), _MOST_AT_ONCE)
         return size, max(1, min(-(-_ROUNDS * client.concurrency // size), PENDING // size))
 
-    async def _decide(self, observations: Observations, ctx: PolicyContext, client: InferenceClient) -> ActionBatch:
+    async def _decide(
+        self, observations: Observations, ctx: PolicyContext, client: InferenceClient, stage: Stage
+    ) -> ActionBatch:
         p = self.parameters
         counts = ctx.base.show_scores
         system = rules(self._templates, ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content, counts)
-        stage = Stage(ctx, self._memory, self._limits, self._templates)
         conversations = stage.begin(observations, system)
         for turn in range(p.max_turns):
             waiting = [c for c in conversations if c.open]

@@ -3,9 +3,9 @@
     python benchmarks/llm_decisions.py [--agents 2000] [--steps 4] [--platform x|reddit|both] [--concurrency 256]
 
 A run of `oasis.Simulation` in this process, all agents active and decided by ``llm``, 10 posts in a feed, all recorded;
-`llm_stub.py` in another process. `bare` sends the same bodies, rendered before, over the same transport with nothing
-around it: `overhead` is the run's time per decision over that, `cpu_overhead` the same of processor time, which other
-work on the machine hardly changes. The first step compiles kernels and is left out.
+`llm_stub.py` in another process. `bare` sends the same bodies, rendered before, over the same transport (from a process
+of its own, as in the run) and open connections, with nothing around it: `overhead` is the run's time per decision over
+that. The first step compiles kernels and is left out.
 
 Prints JSON. The stub's processor seconds are shown apart; on two cores it has one to itself.
 """
@@ -26,9 +26,11 @@ from typing import Any
 import numpy as np
 
 from oasis.inference import HttpTransport
+from oasis.inference.sender import Sender
 from oasis.inference.transport import Prompt
 from oasis.scenario import Scenario
 from oasis.simulation import Simulation, StepResult
+from oasis.simulation.collecting import seldom_collected
 
 
 class Keeping(HttpTransport):
@@ -50,19 +52,27 @@ class Rendered(HttpTransport):
         return Rendered.bodies[id(prompt)]
 
 
-async def bare(prompts: list[Prompt], url: str, concurrency: int) -> tuple[float, float]:
-    """Return seconds, and those of the processor, that the transport alone takes for prompts."""
-    transport = Rendered(url, "stub")
+async def bare(prompts: list[Prompt], url: str, concurrency: int, apart: bool) -> list[float]:
+    """Return the seconds that the transport alone takes for prompts, thrice, over connections that are open."""
+    sender = Sender(worthwhile=1) if apart else None
+    transport = Rendered(url, "stub", sender=sender)
     Rendered.bodies = {id(prompt): HttpTransport._body(transport, prompt) for prompt in prompts}
-    queue = iter(prompts)
 
-    async def work() -> None:
-        for prompt in queue:
-            await transport.send(prompt, 60.0)
+    async def send_all() -> float:
+        queue = iter(prompts)
 
-    start = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(work() for _ in range(concurrency)))
-    seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+        async def work() -> None:
+            for prompt in queue:
+                await transport.send(prompt, 60.0)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(concurrency)))
+        return time.perf_counter() - start
+
+    while sender is not None and not sender.ready:
+        await asyncio.sleep(0.01)
+    with seldom_collected():
+        seconds = [await send_all() for _ in range(4)][1:]
     await transport.close()
     return seconds
 
@@ -100,7 +110,7 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
         last[:] = time.perf_counter(), time.process_time()
         simulation.run_sync(keep)
         sent = Keeping.kept[-int(steps[-1]["active"]) :]
-        again = [asyncio.run(bare(sent, url, given.concurrency)) for _ in range(3)] if sent else []
+        apart, within = ([asyncio.run(bare(sent, url, given.concurrency, a))] if sent else [] for a in (True, False))
         stub.stdin.close()
         served = json.loads(stub.stdout.readline())
     timed = steps[1:]
@@ -120,13 +130,12 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
         "stub": {**served, "microseconds_per_request": round(1e6 * served["cpu_s"] / served["requests"], 1)},
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
-    if again:
-        alone, alone_cpu = (float(seconds) / len(sent) for seconds in np.median(again, axis=0))
+    if sent:
+        alone = float(np.median(apart)) / len(sent)
         found["bare_per_s"] = round(1 / alone)
         found["bare_microseconds"] = round(1e6 * alone, 1)
-        found["bare_cpu_microseconds"] = round(1e6 * alone_cpu, 1)
+        found["bare_in_one_process_microseconds"] = round(1e6 * float(np.median(within)) / len(sent), 1)
         found["overhead"] = round(wall / decisions / alone - 1, 3)
-        found["cpu_overhead"] = round(sum(s["cpu"] for s in timed) / decisions / alone_cpu - 1, 3)
         lengths = [sum(len(content) for _, content in p.messages) for p in sent]
         found["characters_per_prompt"] = round(float(np.mean(lengths)))
     return found

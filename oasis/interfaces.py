@@ -503,6 +503,13 @@ class LimitsRequests(Protocol):
         """Most requests in flight; more that are asked for wait."""
         ...
 
+    async def room(self) -> None:
+        """Return when fewer requests wait to be sent than may be in flight: when it is time to make more of them.
+
+        Of those who wait here one goes on at a time, with what was asked for before it counted.
+        """
+        ...
+
 
 @runtime_checkable
 class DescribesServers(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,6 @@ from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, concealed,
 from oasis.agents.prompting.standing import Shown, candidates
 from oasis.agents.prompting.templates import Templates
 from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
-from oasis.world.schemas import KIND_REPOST
 from oasis.world.world import World
 
 __all__ = ["Conversation", "Limits", "Stage"]
@@ -105,6 +105,7 @@ class Stage:
         self._groups_exist = bool(_GROUP_ACTIONS & set(ctx.allowed)) and len(ctx.world.groups) > 0
         self._shop_exists = Action.PURCHASE_PRODUCT in ctx.allowed
         self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes, ctx.base.show_scores)
+        self._feeds: dict[tuple[tuple[int, ...], ...] | None, _Feed] = {}
 
     def begin(self, observations: Observations, system: str) -> list[Conversation]:
         """Return a conversation for each observed agent."""
@@ -114,14 +115,13 @@ class Stage:
         abouts = self.abouts(agents, observations)
         time = self._ctx.base.clock.time(self._ctx.base.step).strftime("It is %A, %H:%M UTC.")
         heading = f"{time}\n{'FRONT PAGE:' if feeds.shared else 'YOUR FEED:'}"
-        rules, bounds = ("system", system), feeds.offsets.tolist()
+        rules = "system", system
         marks = _marks(observations)
-        known: dict[tuple[bytes, ...], _Feed] = {}
+        rows = _Rows(observations)
         out = []
         for i, agent in enumerate(agents.tolist()):
-            rows = range(bounds[i], bounds[i + 1])
-            feed = self._feed(observations, rows, heading, known)
-            shown = feed.shown.copy()
+            feed = self._feed(rows, i, heading)
+            shown = feed.shown.copy() if feeds.shared else feed.shown
             own = self._own_part(agent, marks[i], shown)
             about, cut = abouts[i]
             parts = [feed.text, about, own]
@@ -152,8 +152,8 @@ class Stage:
             room = Room(self._limits.feed_tokens, self._limits.text, len(posts), 0)
             lines = []
             for post_id in posts:
-                line, cut = self._pages.post_line(post_id, room.post)
-                lines.append(f"{self._add_post(c.shown, post_id)} {line}")
+                line, cut, user = self._pages.post_line(post_id, room.post)
+                lines.append(f"{c.shown.add(TargetKind.POST, post_id, user)} {line}")
                 c.cut += cut
             for at in range(int(views.user_offsets[i]), int(views.user_offsets[i + 1])):
                 user_id = int(views.user_ids[at])
@@ -212,43 +212,41 @@ class Stage:
         out: list[dict[int, None]] = [{} for _ in range(len(agents))]
         current: list[set[int]] = [set() for _ in range(len(agents))]
         if feeds is not None:
-            roots = world.posts["root"][feeds.feeds.post_ids]
-            for i in range(len(agents)):
-                current[i] = set(roots[feeds.feeds.offsets[i] : feeds.feeds.offsets[i + 1]].tolist())
+            roots, bounds = world.posts["root"][feeds.feeds.post_ids].tolist(), feeds.feeds.offsets.tolist()
+            current = [set(roots[a:b]) for a, b in pairwise(bounds)]
         for i, post_id in zip(row[visible].tolist(), posts[visible].tolist(), strict=True):
             if post_id not in current[i] and len(out[i]) < SEEN_MENTIONED:
                 out[i][post_id] = None
         return [list(each) for each in out]
 
-    def _feed(
-        self, observations: Observations, rows: range, heading: str, known: dict[tuple[bytes, ...], _Feed]
-    ) -> _Feed:
-        """Return a feed as text; the same one is made once."""
-        first, last = rows.start, rows.stop
-        offsets = observations.comment_offsets[first : last + 1]
-        posts = observations.feeds.post_ids[first:last]
-        comments = observations.comment_ids[offsets[0] : offsets[-1]] if len(posts) else posts
-        warned = (observations.flags[first:last] & RowFlag.WARNED) != 0
-        key = (posts.tobytes(), comments.tobytes(), (offsets - offsets[0]).tobytes(), warned.tobytes())
-        feed = known.get(key)
-        if feed is None:
-            shared = observations.feeds.shared
-            tokens = self._limits.shared_tokens if shared else self._limits.feed_tokens
-            under = np.diff(offsets)
-            room = Room(tokens, self._limits.text, len(posts), int(under.max(initial=0)))
-            shown, cut, lines, at = Shown(), 0, [], 0
-            for post_id, warns, count in zip(posts.tolist(), warned.tolist(), under.tolist(), strict=True):
-                line, lost = self._pages.post_line(post_id, room.post, warns)
-                lines.append(f"{self._add_post(shown, post_id)} {line}")
-                cut += lost
-                for comment_id in comments[at : at + min(count, room.comments)].tolist():
+    def _feed(self, rows: _Rows, i: int, heading: str) -> _Feed:
+        """Return an agent's feed as text; one that many see is made once."""
+        posts, warned, under, comments = rows.of(i)
+        key = (tuple(posts), tuple(warned), tuple(under), tuple(comments)) if rows.shared else None
+        if key in self._feeds:
+            return self._feeds[key]
+        tokens = self._limits.shared_tokens if rows.shared else self._limits.feed_tokens
+        room = Room(tokens, self._limits.text, len(posts), max(under, default=0))
+        found = [self._pages.post_line(p, room.post, warns) for p, warns in zip(posts, warned, strict=True)]
+        cut = sum(lost for _, lost, _ in found)
+        shown = Shown()
+        if comments or len(set(posts)) < len(posts):
+            lines = []
+            at = 0
+            for post_id, (line, _, user), count in zip(posts, found, under, strict=True):
+                lines.append(f"{shown.add(TargetKind.POST, post_id, user)} {line}")
+                for comment_id in comments[at : at + min(count, room.comments)]:
                     comment = self._pages.comment(comment_id)
                     line, lost = self._pages.comment_line(comment_id, room.comment)
-                    number = shown.add(TargetKind.COMMENT, comment_id, comment.author, comment.post)
-                    lines.append(f"{number} {line}")
+                    lines.append(f"{shown.add(TargetKind.COMMENT, comment_id, comment.author, comment.post)} {line}")
                     cut += lost
                 at += count
-            feed = known[key] = _Feed(self._render("feed.j2", heading=heading, lines=lines), shown, cut)
+        else:
+            numbers = shown.add_all(TargetKind.POST, posts, [user for _, _, user in found])
+            lines = [f"{n} {line}" for n, (line, *_) in zip(numbers, found, strict=True)]
+        feed = _Feed(self._render("feed.j2", heading=heading, lines=lines), shown, cut)
+        if key is not None:
+            self._feeds[key] = feed
         return feed
 
     def _own_part(self, agent: int, marks: Sequence[tuple[str, list[int]]], shown: Shown) -> str:
@@ -297,9 +295,29 @@ class Stage:
             for product, name in zip(chosen.tolist(), names, strict=True)
         ]
 
-    def _add_post(self, shown: Shown, post_id: int) -> int:
-        post = self._pages.post(post_id)
-        return shown.add(TargetKind.POST, post_id, post.root_author if post.kind == KIND_REPOST else post.author)
+
+class _Rows:
+    """The rows of observations as lists, which are faster to take apart than arrays.
+
+    Attributes
+    ----------
+    shared : bool
+        Whether all see the same list.
+    """
+
+    def __init__(self, observations: Observations) -> None:
+        feeds = observations.feeds
+        self.shared = feeds.shared
+        self._bounds, self._posts = feeds.offsets.tolist(), feeds.post_ids.tolist()
+        self._warned = ((observations.flags & RowFlag.WARNED) != 0).tolist()
+        self._under = np.diff(observations.comment_offsets).tolist()
+        self._first_comment, self._comments = observations.comment_offsets.tolist(), observations.comment_ids.tolist()
+
+    def of(self, i: int) -> tuple[list[int], list[bool], list[int], list[int]]:
+        """Return the posts of a feed, whether each is warned of, how many comments are under each, and these."""
+        first, last = self._bounds[i], self._bounds[i + 1]
+        comments = self._comments[self._first_comment[first] : self._first_comment[last]] if self._comments else []
+        return self._posts[first:last], self._warned[first:last], self._under[first:last], comments
 
 
 @dataclass(frozen=True, slots=True)

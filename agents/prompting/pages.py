@@ -73,7 +73,7 @@ class Pages:
         self._posts: dict[int, Post] = {}
         self._comments: dict[int, Comment] = {}
         self._names: dict[int, str] = {}
-        self._lines: dict[tuple[int, int, bool], tuple[str, int]] = {}
+        self._lines: dict[tuple[int, int, bool], tuple[str, int, int]] = {}
 
     def read_posts(self, ids: npt.NDArray[np.integer]) -> None:
         """Read posts and the names of their authors."""
@@ -137,11 +137,14 @@ class Pages:
         """Return the name of a user that was read."""
         return self._names[user_id]
 
-    def post_line(self, post_id: int, limit: int, warned: bool = False) -> tuple[str, int]:
-        """Return a post on one line, its texts cut to `limit` characters, and how many characters were left out."""
+    def post_line(self, post_id: int, limit: int, warned: bool = False) -> tuple[str, int, int]:
+        """Return a post on one line, its texts cut to `limit` characters, how many characters were left out, and whom
+        it is about: its author, of a repost the original's."""
         line = self._lines.get((post_id, limit, warned))
         if line is None:
-            line = self._lines[(post_id, limit, warned)] = self._post_line(self._posts[post_id], limit, warned)
+            post = self._posts[post_id]
+            user = post.root_author if post.kind == KIND_REPOST else post.author
+            line = self._lines[(post_id, limit, warned)] = *self._post_line(post, limit, warned), user
         return line
 
     def comment_line(self, comment_id: int, limit: int) -> tuple[str, int]:

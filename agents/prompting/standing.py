@@ -7,6 +7,7 @@ would refuse. The platform judges all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,14 @@ class Shown:
             self.posts_of.append(post)
             line = self._at[(kind, number)] = len(self.ids)
         return line
+
+    def add_all(self, kind: TargetKind, numbers: Sequence[int], users: Sequence[int]) -> range:
+        """Return the numbers of lines of one kind, each another thing, where nothing was shown before."""
+        lines = range(1, len(numbers) + 1)
+        self.kinds, self.ids, self.users = [kind] * len(numbers), list(numbers), list(users)
+        self.posts_of = [-1] * len(numbers)
+        self._at = dict(zip(zip(repeat(kind), numbers, strict=False), lines, strict=True))
+        return lines
 
     def line(self, kind: TargetKind, number: int) -> int:
         """Return the number of a line that was shown."""

@@ -11,6 +11,7 @@ from oasis.inference.calls import RecordedAnswers
 from oasis.inference.client import Client
 from oasis.inference.http import HttpTransport
 from oasis.inference.local import PACKAGED_LABEL, LocalTransport
+from oasis.inference.sender import Sender
 from oasis.inference.transport import Transport
 from oasis.inference_config import LLMConfig
 
@@ -55,7 +56,8 @@ def build_client(
                 f" (listed at {config.endpoints[0]}/models)"
             )
         key = api_key(config)
-        transports = [HttpTransport(url, config.model, key, config.mode) for url in config.endpoints]
+        sender = Sender()
+        transports = [HttpTransport(url, config.model, key, config.mode, sender) for url in config.endpoints]
     return Client(
         transports, config, seed=seed, journal=journal, recorded=recorded, keep_prompt=keep_prompt, meter=meter
     )

@@ -76,6 +76,9 @@ class Client:
         self._seed, self._recorded, self._meter = seed, recorded, meter
         self._account = Account(self._model, journal, keep_prompt, meter)
         self._places = Places(self._config.concurrency)  # of all calls together
+        self._turns = Places(1)  # of those who wait for room
+        self._unsent = 0
+        self._fewer_unsent: asyncio.Future[None] | None = None
         self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
         self._of_nobody: dict[int, float] = {}
         """Log-probabilities of texts that nobody in particular writes, by the hash of the question."""
@@ -85,6 +88,13 @@ class Client:
     def concurrency(self) -> int:
         """Most requests in flight."""
         return self._config.concurrency
+
+    async def room(self) -> None:
+        """Return when fewer requests wait to be sent than may be in flight. One caller goes on at a time."""
+        async with self._turns.here():
+            while self._unsent >= self._config.concurrency:
+                self._fewer_unsent = asyncio.get_running_loop().create_future()
+                await self._fewer_unsent
 
     async def complete(self, requests: Sequence[InferenceRequest]) -> list[Completion]:
         """Return one completion per request, in request order, whatever the order of replies.
@@ -99,10 +109,15 @@ class Client:
         done: list[Completion | None] = [None] * len(requests)
         queue = iter(enumerate(requests))
         places = self._places.here()
+        left = len(requests)
+        self._count_unsent(left)
 
         async def work() -> None:
+            nonlocal left
             for position, request in queue:
                 async with places:
+                    left -= 1
+                    self._count_unsent(-1)
                     done[position] = await self._ask(request)
 
         workers = [asyncio.create_task(work()) for _ in range(min(len(requests), self._config.concurrency))]
@@ -113,6 +128,7 @@ class Client:
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            self._count_unsent(-left)
         return [completion for completion in done if completion is not None]
 
     def take_records(self) -> pa.Table:
@@ -131,6 +147,12 @@ class Client:
         """Release connections and models."""
         for transport in self._transports:
             await transport.close()
+
+    def _count_unsent(self, more: int) -> None:
+        self._unsent += more
+        waiter = self._fewer_unsent
+        if waiter is not None and self._unsent < self._config.concurrency and not waiter.done():
+            waiter.set_result(None)
 
     async def _describe(self, transport: Transport) -> dict[str, Any]:
         found: dict[str, Any] = {"endpoint": transport.name, "model": self._model}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from oasis.inference.calls import FINAL_ERROR
 from oasis.inference.description import VERSION_PATHS, brief, read_description
 from oasis.inference.distribution import NO_SCORES
 from oasis.inference.redaction import Redaction
+from oasis.inference.sender import Sender, SenderGoneError
 from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
 from oasis.interfaces import schema_text
 
@@ -39,6 +41,8 @@ class HttpTransport:
     api_key : str, optional
     mode : str
         ``json_schema``, ``json_object`` or ``text``, see `oasis.inference_config.LLMConfig`.
+    sender : Sender, optional
+        A process that sends requests once there are many; without it all are sent from this one.
     """
 
     keeps_timeout = True
@@ -49,6 +53,7 @@ class HttpTransport:
         model: str,
         api_key: str | None = None,
         mode: Literal["json_schema", "json_object", "text"] = "json_schema",
+        sender: Sender | None = None,
     ) -> None:
         self._url, self._model, self._mode = base_url, model, mode
         self._hide = Redaction(api_key)
@@ -57,6 +62,8 @@ class HttpTransport:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._sender = sender
+        self._number = 0 if sender is None else sender.serve(base_url, api_key)
 
     @property
     def name(self) -> str:
@@ -72,8 +79,20 @@ class HttpTransport:
         """Ask once. No seed is sent: one per request kills a vLLM engine with chunked prefill (seen in 0.32)."""
         if prompt.continuation is not None:
             raise TransportError("refused", NO_SCORES.removeprefix(FINAL_ERROR).strip())
-        body = await self._request("POST", f"{self._url}/chat/completions", timeout_s, self._body(prompt))
-        return parse_completion(body)
+        body = self._body(prompt)
+        if self._sender is not None and self._sender.ready:
+            with contextlib.suppress(SenderGoneError):
+                return await self._sender.ask(self._number, body, timeout_s)
+        return await self.post(body, timeout_s)
+
+    async def post(self, body: bytes, timeout_s: float) -> Reply:
+        """Send a chat completion's request from this process.
+
+        Raises
+        ------
+        TransportError
+        """
+        return parse_completion(await self._request("POST", f"{self._url}/chat/completions", timeout_s, body))
 
     async def models(self, timeout_s: float) -> list[str]:
         """Return the names of the models that the server offers, sorted.
@@ -122,7 +141,9 @@ class HttpTransport:
         return brief(self._hide(headers.get("Server", "")))
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections, and end the process that sends requests."""
+        if self._sender is not None:
+            self._sender.end()
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -87,7 +87,7 @@ class TransportError(InferenceError):
 
     def __init__(self, kind: ErrorKind, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{kind}: {message}")
-        self.kind = kind
+        self.kind, self.reason = kind, message
         self.retry_after_s = retry_after_s
 
 

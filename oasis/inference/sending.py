@@ -1,0 +1,69 @@
+"""What the process of `oasis.inference.sender` does: it sends requests, and reads responses."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from oasis.inference.batches import Batches
+from oasis.inference.http import HttpTransport
+from oasis.inference.transport import TransportError
+
+__all__: list[str] = []
+
+
+class _Sending:
+    """Sends what it is given, until the other end is closed."""
+
+    def __init__(self) -> None:
+        self._transports: list[HttpTransport] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.ended = asyncio.Event()
+        self._batches = Batches(self._take, self.ended.set)
+
+    async def serve(self, there: socket.socket) -> None:
+        """Work until the other end is closed."""
+        await asyncio.get_running_loop().create_connection(lambda: self._batches, sock=there)
+        await self.ended.wait()
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for transport in self._transports:
+            await transport.close()
+
+    def _take(self, items: Sequence[Any]) -> None:
+        """Take servers (a list, which comes first), requests (tuples), and numbers of those that are given up."""
+        for item in items:
+            if isinstance(item, int):
+                if (task := self._tasks.get(item)) is not None:
+                    task.cancel()
+            elif isinstance(item, list):
+                self._transports = [HttpTransport(url, "", key) for url, key in item]
+                self._batches.put((0, None))  # ready
+            else:
+                self._tasks[item[0]] = asyncio.create_task(self._send(*item))
+
+    async def _send(self, number: int, server: int, timeout_s: float, body: bytes) -> None:
+        try:
+            reply = await self._transports[server].post(body, timeout_s)
+            self._batches.put((number, tuple(getattr(reply, name) for name in reply.__slots__)))
+        except TransportError as error:
+            self._batches.put((number, error.kind, error.reason, error.retry_after_s))
+        finally:
+            del self._tasks[number]
+
+
+async def _main(there: socket.socket) -> None:
+    await _Sending().serve(there)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, to all its processes: the one that asks decides
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    asyncio.run(_main(socket.socket(fileno=int(sys.argv[1]))))
