@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from oasis.errors import ScenarioError
 from oasis.inference import find_weights
 from oasis.scenario import Scenario
 
-__all__ = ["LOCAL", "llm_changes", "with_model"]
+__all__ = ["LOCAL", "deciding_parameters", "llm_changes", "with_model"]
 
 LOCAL = "local"
 """What is given instead of a URL for a model in this process."""
@@ -39,6 +40,15 @@ def llm_changes(endpoint: str | None, model: str | None = None, model_path: Path
     return changes if model is None else {**changes, "model": model}
 
 
+def deciding_parameters(llm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of agents that the model of an ``[llm]`` table decides for, where nobody says any.
+
+    The packaged model decides by scores, for it chooses at chance.
+    """
+    packaged = llm.get("backend") == "local" and llm.get("model_path") is None
+    return {"decoding": "score"} if packaged else {}
+
+
 def with_model(
     scenario: Scenario,
     endpoint: str | None,
@@ -61,8 +71,7 @@ def with_model(
     named = endpoint is not None or model_path is not None
     if (named or share is not None) and not any(p.kind == "llm" for p in scenario.policies):
         entries: list[dict[str, Any]] = values["policies"]
-        packaged = values["llm"].get("backend") == "local" and values["llm"].get("model_path") is None
-        parameters = {"decoding": "score"} if packaged else {}
+        parameters = deciding_parameters(values["llm"])
         if share is not None:
             entries.insert(0, {"kind": "llm", "share": share, "parameters": parameters})
         else:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import polars as pl
 from scipy.stats import binomtest
 
-from oasis.agents.choice.fit_data import KINDS, READINGS, ChoiceData, recorded_choices
+from oasis.agents.choice.calibration import calibration_error, calibration_table
+from oasis.agents.choice.choice_data import KINDS, ChoiceData
+from oasis.agents.choice.fit_data import READINGS, recorded_choices
 from oasis.agents.choice.likelihood import Estimate, estimate, log_likelihoods, probabilities
 from oasis.agents.choice.model import FEATURES
 from oasis.errors import InputError
@@ -24,7 +26,6 @@ Bool = npt.NDArray[np.bool_]
 
 HELD_OUT = 0.2
 """Share of agents, drawn, and of steps, the last ones, that a fit does not see."""
-_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,8 @@ class Fit:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): mean distance of the bins, weighted by occasions."""
-        frame = self.calibration
-        off = (frame["expected"] - frame["observed"]).abs()
-        return float((off * frame["occasions"]).sum()) / max(1, int(frame["occasions"].sum()))
+        """Expected calibration error (`calibration_error`)."""
+        return calibration_error(self.calibration)
 
     def to_toml(self) -> str:
         """Return an entry of ``[[policies]]`` with what was fitted and is known."""
@@ -228,10 +227,7 @@ def _calibration(held: Mapping[str, ChoiceData], fitted: Mapping[str, Estimate],
         nothing = probabilities(fitted[kind].coefficients, data.features, data.available)[:, 0]
         expected.append(data.examined[:, at] * (1 - nothing))
         observed.append((data.chosen > 0).astype(np.float64))
-    each, acted = np.concatenate(expected), np.concatenate(observed)
-    bins = np.array_split(np.argsort(each, kind="stable"), _BINS)
-    rows = [(len(b), float(each[b].mean()), float(acted[b].mean())) for b in bins if len(b)]
-    return pl.DataFrame(rows, {"occasions": pl.Int64, "expected": pl.Float64, "observed": pl.Float64}, orient="row")
+    return calibration_table(np.concatenate(expected), np.concatenate(observed))
 
 
 def _shares(held: Mapping[str, ChoiceData], fitted: Mapping[str, Estimate], at: int) -> pl.DataFrame:

@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "oasis.cli.again:replay",
     "resume": "oasis.cli.again:resume",
     "run": "oasis.cli.run:run",
+    "shadow": "oasis.cli.shadow:shadow",
     "verify": "oasis.cli.verify:verify",
 }
 

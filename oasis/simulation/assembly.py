@@ -24,7 +24,7 @@ from oasis.world.snapshot import restore
 from oasis.world.tables import users_frame
 from oasis.world.world import World
 
-__all__ = ["Parts", "assemble", "build_recommender"]
+__all__ = ["Parts", "assemble", "build_recommender", "check_endpoint"]
 
 
 @dataclass
@@ -81,7 +81,7 @@ def assemble(
     names = policy_names(entries)
     policies = [_build_policy(entry, number) for number, entry in enumerate(entries)]
     if needs_endpoint:
-        _check_endpoint(scenario, names, policies)
+        check_endpoint(scenario, names, policies)
     embedder = None
     if (
         embeds
@@ -160,7 +160,13 @@ def _populate(world: World, scenario: Scenario, draws: Draws) -> tuple[list[dict
     return population.refused_rows, population.install(world)
 
 
-def _check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence[Policy]) -> None:
+def check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence[Policy]) -> None:
+    """Refuse policies that ask a language model where the scenario names none, or none that can do what they need.
+
+    Raises
+    ------
+    ScenarioError
+    """
     asking = [name for name, policy in zip(names, policies, strict=True) if policy.needs_inference]
     llm = scenario.llm
     if asking and llm.backend == "server" and (not llm.endpoints or llm.model is None):

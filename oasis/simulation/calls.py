@@ -83,7 +83,12 @@ class CallCounts:
         return {"llm_calls": rows.num_rows, **sums}
 
     def excess(self, in_flight: int = 0) -> str | None:
-        """Return which limit is used up; None while there is some left."""
+        """Return which limit is used up, and what to do; None while there is some left."""
+        used = self.used_up(in_flight)
+        return None if used is None else f"{used} is used up; to go on, resume with --set {used.split()[0]}=MORE"
+
+    def used_up(self, in_flight: int = 0) -> str | None:
+        """Return the key and value of the limit that is used up, ``budget.max_calls (5)``; None while there is none."""
         budget = self._budget
         if not self._limited:
             return None
@@ -96,7 +101,7 @@ class CallCounts:
             used = f"budget.max_tokens ({budget.max_tokens})"
         elif budget.max_cost is not None and (cost := budget.cost(tokens)) is not None and cost >= budget.max_cost:
             used = f"budget.max_cost ({budget.max_cost:g})"
-        return None if used is None else f"{used} is used up; to go on, resume with --set {used.split()[0]}=MORE"
+        return used
 
     def state(self) -> dict[str, int]:
         """Return what `load` puts back."""

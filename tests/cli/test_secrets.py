@@ -229,6 +229,21 @@ def test_a_run_that_stops_keeps_no_key(tmp_path: Path, monkeypatch: pytest.Monke
     assert not any(map(leaks, [*server.seen, *found.values(), *everything(tmp_path).values()]))
 
 
+def test_answers_that_are_not_applied_hold_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRETS_TEST_KEY", KEY)
+    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    scenario, run, kept = tmp_path / "case.toml", str(tmp_path / "run"), tmp_path / "kept"
+    with Echo() as server:
+        plain = SCENARIO.replace("URL", server.url).replace('kind = "llm"', 'kind = "choice"')
+        scenario.write_text(plain.replace("prompts", "report = false\nprompts"))
+        out = invoke("run", str(scenario), "--out", run)
+        out += invoke("shadow", run, "--share", "1", "--out", str(kept))
+    assert "log loss per occasion" in out
+    assert "[api key]" in str(pq.read_table(kept / "llm_calls.parquet").to_pylist())
+    assert not leaks(out.encode())
+    assert {path: found for path, content in everything(tmp_path).items() if (found := leaks(content))} == {}
+
+
 @pytest.mark.parametrize("url", [f"http://me:{IN_URL}@127.0.0.1:1/v1", f"http://127.0.0.1:1/v1?api_key={IN_URL}"])
 def test_no_key_of_a_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRETS_TEST_KEY", KEY)
