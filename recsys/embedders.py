@@ -6,7 +6,7 @@ Vectors are int8 on one fixed scale, whatever other texts are embedded with them
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class WordLlamaEmbedder:
 
     def unit_vectors(self, texts: pa.LargeStringArray) -> F64:
         """Return float64 vectors of length 1 (0 for empty texts and nulls), shape (n, 256): what `embed` rounds."""
-        table, tokenizer = self._model
+        table, tokenizer = self._model()
         out = np.zeros((len(texts), self.dimensions))
         for start in range(0, len(texts), _CHUNK):
             chunk = texts.slice(start, _CHUNK).fill_null("").to_pylist()
@@ -82,29 +82,34 @@ class WordLlamaEmbedder:
             tokens.pool_tokens(table, flat, offsets, out[start : start + len(chunk)])
         return unit(out)
 
-    @cached_property
     def _model(self) -> tuple[F32, Any]:
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
         try:
-            import wordllama
-        except ImportError as error:
+            return _wordllama(self.dimensions)
+        except (ImportError, FileNotFoundError) as error:
             raise self._missing(error) from None
-        finally:  # importing it configures the root logger
-            root.handlers[:], root.level = handlers, level
-        folder = Path(wordllama.__file__).parent
-        try:  # with any other cache_dir it looks elsewhere for a tokenizer that it has here
-            model = wordllama.WordLlama.load(cache_dir=folder, dim=self.dimensions, disable_download=True)
-        except FileNotFoundError as error:
-            raise self._missing(error) from None
-        model.tokenizer.no_padding()
-        return np.asarray(model.embedding, np.float32), model.tokenizer
 
     def _missing(self, error: Exception) -> PluginError:
         return PluginError(
             f"embedder {self.name!r} is not usable ({error}); install it with: pip install wordllama, or name another "
             "embedder in [recsys]"
         )
+
+
+@cache
+def _wordllama(dimensions: int) -> tuple[F32, Any]:
+    """Return vectors of tokens and the tokenizer, loaded once: threads keep what tokenizers cache in them for good,
+    11 MB for each that was ever used."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        import wordllama
+    finally:  # importing it configures the root logger
+        root.handlers[:], root.level = handlers, level
+    # with any other cache_dir it looks elsewhere for a tokenizer that it has here
+    folder = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=folder, dim=dimensions, disable_download=True)
+    model.tokenizer.no_padding()
+    return np.asarray(model.embedding, np.float32), model.tokenizer
 
 
 class HashedNgramEmbedder:

@@ -72,6 +72,18 @@ def test_meaning_and_spelling() -> None:
         assert products[near] == products.max()
 
 
+def test_wordllama_is_loaded_once_for_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import wordllama
+
+    WordLlamaEmbedder().embed(pa.array(["a text"], pa.large_string()))
+
+    def load_again(*args: object, **kwargs: object) -> None:
+        raise AssertionError("loaded again; each tokenizer leaves 11 MB in every thread that used it")
+
+    monkeypatch.setattr(wordllama.WordLlama, "load", load_again)
+    assert WordLlamaEmbedder().embed(pa.array(["a text"], pa.large_string())).any()
+
+
 def test_wordllama_equals_the_package() -> None:
     import wordllama
 
