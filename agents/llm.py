@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from oasis.actions import READ_ACTIONS, Action, ActionBatch, Outcome
 from oasis.agents.llm_parameters import LLMParameters
@@ -16,11 +18,12 @@ from oasis.agents.prompting.choosing import Chooser
 from oasis.agents.prompting.conversation import Conversation, Limits, Stage
 from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.renaming import Renaming
 from oasis.agents.prompting.scoring import Scorer
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
 from oasis.agents.prompting.templates import Templates, choice_rules, interview_rules, rules
-from oasis.errors import InferenceError
+from oasis.errors import InferenceError, InputError, ScenarioError
 from oasis.interfaces import (
     Answer,
     AnswerSource,
@@ -71,7 +74,8 @@ class LLM:
     def __init__(self, parameters: LLMParameters | None = None) -> None:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
-        self._templates = Templates(p.templates_path)
+        self._renaming = Renaming(p.rename)
+        self._templates = Templates(p.templates_path, self._renaming)
         self._places = dict[int, Places]()  # of the parts of all batches, by how many there may be
         self._limits = Limits(
             p.max_text,
@@ -101,6 +105,11 @@ class LLM:
     def prompt_templates(self) -> Mapping[str, str]:
         """Return the templates that prompts are made of."""
         return self._templates.sources()
+
+    def check_texts(self, texts: pa.ChunkedArray) -> None:
+        """Refuse texts that hold a substitute of `LLMParameters.rename`: it would stand for two things."""
+        if (found := self._renaming.substitute_in(texts)) is not None:
+            raise ScenarioError(_taken(*found, "a text of the population or of an intervention"))
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again.
@@ -134,7 +143,7 @@ class LLM:
         p = self.parameters
         counts = ctx.base.show_scores
         system = rules(self._templates, ctx.platform, ctx.allowed, p.max_actions, p.max_turns, p.max_content, counts)
-        stage = Stage(ctx, self._memory, self._limits, self._templates)
+        stage = Stage(ctx, self._memory, self._limits, self._templates, self._renaming)
         conversations = stage.begin(observations, system)
         for turn in range(p.max_turns):
             waiting = [c for c in conversations if c.open]
@@ -185,16 +194,23 @@ class LLM:
         """Draw by rates and scores; who could not be scored for has failed."""
         p = self.parameters
         rules = choice_rules(self._templates, ctx.platform)
-        scorer = Scorer(client, ctx.world, ctx.base, rules, self._templates, p)
+        scorer = Scorer(client, ctx.world, ctx.base, rules, self._templates, p, self._renaming)
         found = await act_by_stages(scorer, waiting, turn, p.max_content, p.max_tokens, p.temperature)
         return [Outcome.LLM_FAILED if c is None else c if isinstance(c, Outcome) else [c] for c in found]
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""
         client = _client(ctx)
-        form = Form(question)
-        system = interview_rules(self._templates, ctx.platform, quote(question.text, 2000), form.example)
-        abouts = Stage(ctx, self._memory, self._limits, self._templates).abouts(agents) if len(agents) else []
+        asked = question
+        if self._renaming:
+            asked = self._renamed(question)
+        form = Form(asked)
+        system = interview_rules(self._templates, ctx.platform, quote(asked.text, 2000), form.example)
+        abouts = (
+            Stage(ctx, self._memory, self._limits, self._templates, self._renaming).abouts(agents)
+            if len(agents)
+            else []
+        )
         completions = await client.complete(
             [
                 InferenceRequest(
@@ -212,7 +228,7 @@ class LLM:
                 for agent, (about, cut) in zip(agents.tolist(), abouts, strict=True)
             ]
         )
-        return [_answer(completion) for completion in completions]
+        return [self._answer(completion, question) for completion in completions]
 
     def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
         """Remember what was done and what came of it. The world still stands at the step before."""
@@ -227,6 +243,23 @@ class LLM:
             "outcome": applied.outcome[rows],
         }
         self._memory.push(batch.agent_id[rows], entries)
+
+    def _renamed(self, question: Question) -> Question:
+        options = question.options
+        if (found := self._renaming.substitute_in(pa.array([question.text, *(options or ())]))) is not None:
+            raise InputError(_taken(*found, f"question {question.question_id!r}"))
+        text = self._renaming.forward(question.text)
+        return replace(question, text=text, options=options and tuple(map(self._renaming.forward, options)))
+
+    def _answer(self, completion: Completion, question: Question) -> Answer:
+        agent = completion.request.agent_id
+        if completion.status != "ok":
+            return Answer(agent, float("nan"), None, AnswerSource.LLM, FAILURES[completion.status])
+        reading: Reading = completion.value
+        text = self._renaming.inverse(reading.text)
+        if question.options is not None:
+            text = question.options[int(reading.value)]
+        return Answer(agent, reading.value, text, AnswerSource.LLM)
 
     def _question(self, c: Conversation, turn: int, ctx: PolicyContext) -> InferenceRequest:
         assert c.options is not None
@@ -287,12 +320,11 @@ def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
     )
 
 
-def _answer(completion: Completion) -> Answer:
-    agent = completion.request.agent_id
-    if completion.status != "ok":
-        return Answer(agent, float("nan"), None, AnswerSource.LLM, FAILURES[completion.status])
-    reading: Reading = completion.value
-    return Answer(agent, reading.value, reading.text, AnswerSource.LLM)
+def _taken(substitute: str, text: str, where: str) -> str:
+    return (
+        f"rename: the substitute {substitute!r} is in {where} already ({text[:60]!r}), so it would stand for two things"
+        " in prompts and answers; choose another"
+    )
 
 
 def _client(ctx: PolicyContext) -> InferenceClient:
