@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,7 +22,7 @@ from oasis.agents.prompting.scoring import Scorer
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
 from oasis.agents.prompting.templates import Templates, choice_rules, interview_rules, rules
-from oasis.errors import InferenceError, InputError, ScenarioError
+from oasis.errors import InferenceError
 from oasis.interfaces import (
     Answer,
     AnswerSource,
@@ -108,8 +107,7 @@ class LLM:
 
     def check_texts(self, texts: pa.ChunkedArray) -> None:
         """Refuse texts that hold a substitute of `LLMParameters.rename`: it would stand for two things."""
-        if (found := self._renaming.substitute_in(texts)) is not None:
-            raise ScenarioError(_taken(*found, "a text of the population or of an intervention"))
+        self._renaming.check_absent(texts, "a text of the population or of an intervention")
 
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again.
@@ -201,11 +199,8 @@ class LLM:
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""
         client = _client(ctx)
-        asked = question
-        if self._renaming:
-            asked = self._renamed(question)
-        form = Form(asked)
-        system = interview_rules(self._templates, ctx.platform, quote(asked.text, 2000), form.example)
+        form = Form(question, self._renaming)
+        system = interview_rules(self._templates, ctx.platform, quote(form.text, 2000), form.example)
         abouts = (
             Stage(ctx, self._memory, self._limits, self._templates, self._renaming).abouts(agents)
             if len(agents)
@@ -228,7 +223,7 @@ class LLM:
                 for agent, (about, cut) in zip(agents.tolist(), abouts, strict=True)
             ]
         )
-        return [self._answer(completion, question) for completion in completions]
+        return [_answer(completion) for completion in completions]
 
     def committed(self, world: World, decisions: Decisions, applied: Applied) -> None:
         """Remember what was done and what came of it. The world still stands at the step before."""
@@ -243,23 +238,6 @@ class LLM:
             "outcome": applied.outcome[rows],
         }
         self._memory.push(batch.agent_id[rows], entries)
-
-    def _renamed(self, question: Question) -> Question:
-        options = question.options
-        if (found := self._renaming.substitute_in(pa.array([question.text, *(options or ())]))) is not None:
-            raise InputError(_taken(*found, f"question {question.question_id!r}"))
-        text = self._renaming.forward(question.text)
-        return replace(question, text=text, options=options and tuple(map(self._renaming.forward, options)))
-
-    def _answer(self, completion: Completion, question: Question) -> Answer:
-        agent = completion.request.agent_id
-        if completion.status != "ok":
-            return Answer(agent, float("nan"), None, AnswerSource.LLM, FAILURES[completion.status])
-        reading: Reading = completion.value
-        text = self._renaming.inverse(reading.text)
-        if question.options is not None:
-            text = question.options[int(reading.value)]
-        return Answer(agent, reading.value, text, AnswerSource.LLM)
 
     def _question(self, c: Conversation, turn: int, ctx: PolicyContext) -> InferenceRequest:
         assert c.options is not None
@@ -320,11 +298,12 @@ def _rows(conversations: Sequence[Conversation], policy: int) -> ActionBatch:
     )
 
 
-def _taken(substitute: str, text: str, where: str) -> str:
-    return (
-        f"rename: the substitute {substitute!r} is in {where} already ({text[:60]!r}), so it would stand for two things"
-        " in prompts and answers; choose another"
-    )
+def _answer(completion: Completion) -> Answer:
+    agent = completion.request.agent_id
+    if completion.status != "ok":
+        return Answer(agent, float("nan"), None, AnswerSource.LLM, FAILURES[completion.status])
+    reading: Reading = completion.value
+    return Answer(agent, reading.value, reading.text, AnswerSource.LLM)
 
 
 def _client(ctx: PolicyContext) -> InferenceClient:

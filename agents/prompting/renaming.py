@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oasis.agents.prompting.quoting import plain
+from oasis.errors import InputError
 
 __all__ = ["MOST_NAMES", "NOTHING_RENAMED", "Renaming"]
 
@@ -78,18 +79,26 @@ class Renaming:
         """Return texts of the world, whole, as prompts are to show them: one cut before may end in half a name."""
         return [t and self.forward(plain(t)) for t in texts] if self else list(texts)
 
-    def substitute_in(self, texts: pa.Array | pa.ChunkedArray) -> tuple[str, str] | None:
-        """Return a substitute that is in one of the texts already, and that text; None where there is none.
+    def check_absent(self, texts: pa.Array | pa.ChunkedArray, where: str) -> None:
+        """Refuse texts that hold a substitute already.
 
-        Nobody could tell then whether a model that writes it means the one or the other.
+        A model would take it for what it stands for, and nobody could tell which of the two a model means that writes
+        it. To exchange the two would show the model a name that it is not to see.
+
+        Raises
+        ------
+        InputError
+            Naming the substitute and `where`.
         """
         if not self or not len(texts):
-            return None
+            return
         near = texts.filter(pc.match_substring_regex(texts, self._back.loose, ignore_case=True))
         for text in near.to_pylist():
             if (found := self._back.first(text)) is not None:
-                return self._substitutes.get(_key(found), found), text
-        return None
+                raise InputError(
+                    f"rename: the substitute {self._substitutes.get(_key(found), found)!r} is in {where} already"
+                    f" ({text[:60]!r}), so it would stand for two things in prompts and answers; choose another"
+                )
 
     def _check(self, pairs: Mapping[str, str]) -> None:
         """Refuse substitutes that are names, and those that, side by side, are read as another."""
@@ -187,8 +196,8 @@ def _pattern(name: str) -> str:
     """Return a regular expression, of Python and of RE2, for a name in all its forms but for capitals."""
     words = []
     for word in _JOIN.split(name.replace("\u2019", "'")):
-        cased = {word.lower(): word} | {w.lower(): w for w in (word.upper(), word.casefold())}
-        forms = {unicodedata.normalize(form, w) for w in cased.values() for form in ("NFC", "NFD")}
+        cased = (word,) if word.isascii() else (word, word.lower(), word.upper(), word.casefold())
+        forms = {unicodedata.normalize(form, w) for w in cased for form in ("NFC", "NFD")}
         ordered = sorted((re.escape(w).replace("'", "['\u2019]") for w in forms), key=lambda w: (-len(w), w))
         words.append(ordered[0] if len(ordered) == 1 else f"(?:{'|'.join(ordered)})")
     return f"[{_JOINS}]{{0,3}}".join(words)

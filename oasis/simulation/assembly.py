@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from oasis.errors import ScenarioError
+from oasis.errors import InputError, ScenarioError
 from oasis.interfaces import Activation, ChecksAgents, ChecksTexts, Platform, Policy, Recommender
 from oasis.plugins import available, load
 from oasis.population import load_population
@@ -128,7 +128,7 @@ def _naming(entry: PolicyConfig, number: int) -> Iterator[None]:
     """Say which ``[[policies]]`` entry an error is about."""
     try:
         yield
-    except ScenarioError as error:
+    except InputError as error:
         raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
 
 
