@@ -187,8 +187,8 @@ def _hidden(
         how = "though less well" if fewer else "and as well as with the real ones, as far as can be told"
         said = (
             f"With other names {name} still knows the event, {how}: {numbers} ({less}). The anonymisation does not hide"
-            " the event: what agents of an anonymised arm do can be remembered all the same. Replace more names, or tell"
-            " less in the description and in what agents are shown."
+            " the event: what agents of an anonymised arm do can be remembered all the same. Replace more names, or"
+            " tell less in the description and in what agents are shown."
         )
     elif named[7] <= named[9]:
         said = (
@@ -202,7 +202,7 @@ def _hidden(
         )
     else:
         said = (
-            f"With other names {name} is not told apart from guessing: {numbers}. But nor are its answers from those with"
-            f" the real names ({less}): whether the anonymisation hides the event is open; ask more questions."
+            f"With other names {name} is not told apart from guessing: {numbers}. But nor are its answers from those"
+            f" with the real names ({less}): whether the anonymisation hides the event is open; ask more questions."
         )
     return said + _missing(total), total
