@@ -30,7 +30,6 @@ _TABLE = {
     "chance": pl.Float64,
 }
 _BESIDE = {
-    "answered_anonymised": pl.Int64,
     "right_anonymised": pl.Float64,
     "low_anonymised": pl.Float64,
     "high_anonymised": pl.Float64,
@@ -65,7 +64,7 @@ def knowledge_section(results: Results) -> Section | None:
             others = _questions(entry["model"], entry["anonymised"])
             said, other = _hidden(entry["model"], found, others, level)
             words.append(said)
-            found = [(*row, *more[5:9]) for row, more in zip([*found, total], [*others, other], strict=True)]
+            found = [(*row, *more[6:9]) for row, more in zip([*found, total], [*others, other], strict=True)]
             rows += found
         else:
             rows += [*found, total]

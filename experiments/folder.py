@@ -117,7 +117,7 @@ class ExperimentFolder:
             return folder
         for cell, scenario in firsts:
             if folder._arm(cell).anonymised and not folder.shares_population:
-                assemble(scenario, needs_endpoint=False)  # names that cannot be given to its population are found now
+                folder._check_names(cell, scenario)
         if path.exists() and any(path.iterdir()):
             raise RunDirectoryError(f"{path}: is there and holds no experiment; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
@@ -207,6 +207,13 @@ class ExperimentFolder:
 
     def _arm(self, cell: Cell) -> Arm:
         return next(arm for arm in self.design.arms if arm.name == cell.arm)
+
+    def _check_names(self, cell: Cell, scenario: Scenario) -> None:
+        """Find now, not in the run, what stands for a name and is in the population's texts already."""
+        try:
+            assemble(scenario, needs_endpoint=False)
+        except ScenarioError as error:
+            raise ScenarioError(f"arm {cell.arm!r}: {error}") from None
 
     def _check_same(self, other: ExperimentFolder) -> None:
         mine = {"design": self.design.to_dict(), **self.request.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""Arms in which the event is anonymised: names are hidden from models alone, and whether that hides the event is said."""
+"""Arms in which the event is anonymised: names are hidden from models alone; whether that hides the event is said."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_whether_other_names_hide_the_event_is_said_plainly(
     assert second in found.text[1]
     assert found.table is not None
     row = found.table.row(-1, named=True)
-    assert (row["right_anonymised"], row["answered_anonymised"]) == (pytest.approx(right), 40)
+    assert row["right_anonymised"] == pytest.approx(right)
+    assert row["low_anonymised"] < right < row["high_anonymised"] + 1e-9
     assert found.table["right_anonymised"].null_count() == 0
     assert ("does not hide the event" in " ".join(found.text[1].split())) == (choose in (remembers, half_by_names))
     written = json.loads((folder.path / CLOSED_BOOK).read_text("utf-8"))
@@ -234,7 +235,7 @@ def test_what_cannot_be_anonymised_is_told_before_anything_is_written(tmp_path: 
     taken = [{"step": 2, "kind": "post", "author": 1, "content": "norvex!"}]
     own = [{"kind": "llm", "parameters": {"rename": {"Bezos": "Hale"}}}]
     for change, words in (
-        ({"interventions": taken}, "'Norvex' is in a text"),
+        ({"interventions": taken}, "arm 'hidden': .*'Norvex' is in a text"),
         ({"policies": own}, "event.names alone"),
     ):
         with pytest.raises(ScenarioError, match=words):
