@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from oasis.errors import InputError, RunStoppedError, ScenarioError
 from oasis.inference import Client, MockTransport, Prompt, Reply
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Applied, Decisions, Question
+from oasis.platforms.x import X
 from oasis.runs.verification import verify
 from oasis.testing.answers import answer_from_schema, logprob_of, odds_of_letters
 from oasis.testing.policy import observations_of, policy_context, policy_world
@@ -48,9 +51,9 @@ def named_world() -> World:
     world.texts.load(pa.table({"text": pa.array(texts, pa.large_string())}))
     world.users["persona"][:] = world.texts.append(["I was with Amazon."] * len(world.users))
     world.posts["label"][:5] = world.texts.append(["Amazon says no"])
-    world.groups.append(1, name=world.texts.append(["Amazon watchers"]), members=1)
+    world.groups.append(1, name=world.texts.append(["Amazon watchers"]), members=1, last_message=0)
     world.group_members.add([0], [3])
-    world.messages.append(1, group=0, author=4, text=world.texts.append(["ask Jeff\nBezos"]), step=1)
+    world.messages.append(1, group=0, author=4, text=world.texts.append(["ask Jeff\nBezos"]), previous_in_group=-1)
     return world
 
 
@@ -91,8 +94,7 @@ def test_looking_around_and_memory_hold_no_name() -> None:
         def answer(prompt: Prompt) -> str:
             if len(prompt.messages) > 2:
                 return '{"actions":[{"action":"create_post","content":"Norvex!"}]}'
-            number = {"n": 13} if action == "listen_from_group" else {"content": "#GreenBarn"}
-            return json.dumps({"actions": [{"action": action, **number}]})
+            return json.dumps({"actions": [{"action": action, "content": "#GreenBarn"}]})
 
         return answer
 
@@ -110,6 +112,24 @@ def test_looking_around_and_memory_hold_no_name() -> None:
     ctx = policy_context(world, inference=Client([transport], LLMConfig(model="m")))
     asyncio.run(policy.decide(observations_of(world, created), ctx))
     assert all("you remember:" in told(p) for p in transport.prompts)
+    assert not [p for p in transport.prompts if holds_a_name(told(p))]
+
+
+def test_messages_of_groups_hold_no_name() -> None:
+    def listen(prompt: Prompt) -> str:
+        line = re.search(r"^(\d+) group .* you are a member", prompt.messages[1][1], re.MULTILINE)
+        if line is None or len(prompt.messages) > 2:
+            return '{"actions":[{"action":"do_nothing"}]}'
+        return f'{{"actions":[{{"action":"listen_from_group","n":{line[1]}}}]}}'
+
+    world, transport = named_world(), MockTransport(listen)
+    platform = X.from_parameters(tuple(USER_ACTIONS), {})
+    client = Client([transport], LLMConfig(model="m"))
+    ctx = policy_context(world, allowed=tuple(USER_ACTIONS), inference=client)
+    ctx = replace(ctx, ask=lambda requests: platform.read(world, requests, ctx.base))
+    policy = LLM.from_parameters({"rename": NAMES, "max_turns": 2})
+    asyncio.run(policy.decide(observations_of(world, np.array([3], np.int32)), ctx))
+    assert 'user4: "ask Martin Hale"' in transport.prompts[1].messages[-1][1]
     assert not [p for p in transport.prompts if holds_a_name(told(p))]
 
 
