@@ -1,7 +1,8 @@
 """Names that a language model is not to see: others stand for them in its prompts, and give way to them in its answers.
 
 A name is found as whole words, the longest first, in any capitals, after ``#`` and ``@`` too, and with its words
-joined (``Whole Foods``, ``#WholeFoods``, ``whole_foods``). ``_`` ends a word. In scripts without spaces between words
+joined (``Whole Foods``, ``#WholeFoods``, ``whole_foods``). Words end at ``_``, at digits and at a capital within
+(``#BoycottAmazon2017``). In scripts without spaces between words
 (Chinese, Thai) it is found anywhere; in Korean, whose particles follow without a space, too. The substitute has the
 capitals of what was found where these are all large, all small, or as declared; other mixtures come back as declared.
 """
@@ -34,9 +35,12 @@ _UNSPACED = (
 )
 """Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean."""
 _LETTER = rf"[^\W_{_UNSPACED}]"
-_BEGINS = f"(?:(?<!{_LETTER})|(?=[{_UNSPACED}]))"
-_ENDS = f"(?![\u0300-\u036f])(?:(?!{_LETTER})|(?<=[{_UNSPACED}]))"
-"""A combining accent goes on with the word."""
+_LARGE, _SMALL = "[A-Z\u00c0-\u00d6\u00d8-\u00de]", "[a-z\u00df-\u00f6\u00f8-\u00ff]"
+_HUMP = f"(?-i:(?<={_SMALL})(?={_LARGE})|(?={_LARGE}{_SMALL}))"
+"""Where a word begins within #StopTheDeal or USNews."""
+_BEGINS = f"(?:(?<!{_LETTER})|(?=[{_UNSPACED}])|(?<=[0-9])(?![0-9])|{_HUMP})"
+_ENDS = f"(?![\u0300-\u036f])(?:(?!{_LETTER})|(?<=[{_UNSPACED}])|(?<![0-9])(?=[0-9])|{_HUMP})"
+"""A combining accent goes on with the word; a number does not."""
 
 
 class Renaming:
@@ -207,7 +211,9 @@ def _glued(match: re.Match[str]) -> bool:
     """Return whether what was found is part of a hashtag, a user's name or an address, which have no spaces."""
     text, begin, end = match.string, match.start(), match.end()
     before, after = text[begin - 1 : begin] if begin else "", text[end : end + 2]
-    return (before != "" and before in "#@_/") or after[:1] in ("_", "/") or (after[:1] == "." and after[1:].isalnum())
+    if before.isalnum() or after[:1].isalnum() or (before != "" and before in "#@_/"):
+        return True
+    return after[:1] in ("_", "/") or (after[:1] == "." and after[1:].isalnum())
 
 
 def _in_case(found: str, name: str, other: str) -> str:
