@@ -107,7 +107,7 @@ def assemble(
     if point is None or point.reassign:
         _assign_policies(world, entries, names, draws)
         _check_named_agents(world, scenario, entries, policies)
-    if point is None:
+    if point is None or point.altered:
         _check_texts(world, scenario, entries, policies)
     takes_rest = [n for n, p in enumerate(entries) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1

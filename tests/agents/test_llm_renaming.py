@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from oasis import Scenario, Simulation, open_run, replay, resume
+from oasis import Scenario, Simulation, branch, open_run, replay, resume
 from oasis.actions import USER_ACTIONS, Action
 from oasis.agents.llm import LLM
 from oasis.errors import InputError, RunStoppedError, ScenarioError
@@ -317,6 +317,21 @@ def test_a_substitute_that_is_there_already_is_refused_before_the_run(
     with pytest.raises(ScenarioError, match=rf"(?s)policies\.0 \(llm\): rename: the substitute .*{where}"):
         Simulation(Scenario.from_dict(values), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_branch_may_hide_names_from_some_step_on(server: StubServer, tmp_path: Path) -> None:
+    whole = run(tmp_path / "plain", scenario(server.url, {}))
+    server.requests.clear()
+    change = (
+        'policies.0.parameters.rename={"Amazon" = "%s", "Whole Foods" = "Green Barn", "Jeff Bezos" = "Martin Hale"}'
+    )
+    with pytest.raises(ScenarioError, match="substitute 'Work' is in a text"):
+        branch(tmp_path / "plain", 2, tmp_path / "other", [change % "Work"])
+    assert not (tmp_path / "other").exists()
+    assert branch(tmp_path / "plain", 2, tmp_path / "hidden", [change % "Norvex"]).run_sync().state_hash == whole
+    assert server.requests
+    assert not holds_a_name(json.dumps(server.requests))
+    assert replay(tmp_path / "hidden") == whole
 
 
 def test_calls_are_of_what_was_really_asked(server: StubServer, tmp_path: Path) -> None:
