@@ -175,33 +175,39 @@ def _hidden(
         return said, total
     numbers, (_, low, _, chance) = _numbers(total, others, level), total[6:]
     with_names, without = ([math.nan if row[6] is None else row[6] for row in rows] for rows in (found, others))
-    lost = paired_t(with_names, without, level)
-    less = "too few questions to compare the two"
-    if lost.estimate is not None and lost.low is not None and lost.high is not None:
-        less = (
-            f"{100 * lost.estimate:.0f} points less than with the names, {100 * lost.low:.0f} to {100 * lost.high:.0f}"
-        )
-    fewer = lost.low is not None and lost.low > 0
-    if low > chance:
+    change = paired_t(without, with_names, level)
+    by = "too few questions to compare the two"
+    if change.estimate is not None and change.low is not None and change.high is not None:
+        points = [100 * x for x in (change.estimate, change.low, change.high)]
+        by = "{:+.0f} points from what it is with the real ones, {:+.0f} to {:+.0f}".format(*points)
+    fewer = change.high is not None and change.high < 0
+    if low > chance and named[7] > named[9]:
         how = "though less well" if fewer else "and as well as with the real ones, as far as can be told"
         said = (
-            f"With other names {name} still knows the event, {how}: {numbers} ({less}). The anonymisation does not hide"
-            " the event: what agents of an anonymised arm do can be remembered all the same. Replace more names, or"
-            " tell less in the description and in what agents are shown."
+            f"With other names {name} still knows the event, {how}: {numbers} ({by}). The anonymisation does not hide"
+            " the event: either the model knows it again by something else, and what agents of an anonymised arm do can"
+            " be remembered all the same, or the questions can be guessed from what they say. Replace more names, tell"
+            " less in the description and in what agents are shown, or ask what cannot be guessed."
+        )
+    elif low > chance:
+        said = (
+            f"With other names {name} is right more often than by guessing: {numbers} ({by}). With the real ones that"
+            " could not be told, so it is likely that the questions can be guessed from what they say. The"
+            " anonymisation hides nothing from it; ask what cannot be guessed, and more."
         )
     elif named[7] <= named[9]:
         said = (
-            f"With other names {name} is not told apart from guessing: {numbers}. Nor is it with the names, so there is"
-            " no knowledge here by which to see whether they hide anything."
+            f"With other names {name} is not told apart from guessing: {numbers} ({by}). Nor is it with the real ones,"
+            " so there is no knowledge here by which to see whether other names hide anything."
         )
     elif fewer:
         said = (
-            f"With other names {name} is not told apart from guessing: {numbers} ({less}). As far as these questions"
+            f"With other names {name} is not told apart from guessing: {numbers} ({by}). As far as these questions"
             " tell, the anonymisation hides the event from it."
         )
     else:
         said = (
             f"With other names {name} is not told apart from guessing: {numbers}. But nor are its answers from those"
-            f" with the real names ({less}): whether the anonymisation hides the event is open; ask more questions."
+            f" with the real ones ({by}): whether the anonymisation hides the event is open; ask more questions."
         )
     return said + _missing(total), total
