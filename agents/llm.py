@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from oasis.actions import READ_ACTIONS, Action, ActionBatch, Outcome
 from oasis.agents.llm_parameters import LLMParameters
@@ -16,6 +17,7 @@ from oasis.agents.prompting.choosing import Chooser
 from oasis.agents.prompting.conversation import Conversation, Limits, Stage
 from oasis.agents.prompting.options import Choice
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.renaming import Renaming
 from oasis.agents.prompting.scoring import Scorer
 from oasis.agents.prompting.staged import FAILURES, act_by_stages
 from oasis.agents.prompting.survey import Form, Reading
@@ -72,7 +74,8 @@ class LLM:
     def __init__(self, parameters: LLMParameters | None = None) -> None:
         self.parameters = p = parameters or LLMParameters()
         self._memory = Memory(p.memory)
-        self._templates = Templates(p.templates_path)
+        self._renaming = Renaming(p.rename)
+        self._templates = Templates(p.templates_path, self._renaming)
         self._places = dict[int, Places]()  # of the parts of all batches, by how many there may be
         self._limits = Limits(
             p.max_text,
@@ -103,6 +106,10 @@ class LLM:
         """Return the templates that prompts are made of."""
         return self._templates.sources()
 
+    def check_texts(self, texts: pa.ChunkedArray) -> None:
+        """Refuse texts that hold a substitute of `LLMParameters.rename`: it would stand for two things."""
+        self._renaming.check_absent(texts, "a text of the population or of an intervention")
+
     async def decide(self, observations: Observations, ctx: PolicyContext) -> Decisions:
         """Ask for each agent, in turns: those that looked something up are shown it and asked again.
 
@@ -115,7 +122,7 @@ class LLM:
         client = _client(ctx)
         size, count = self._parts(client)
         places = self._places.setdefault(count, Places(count)).here()
-        stage = Stage(ctx, self._memory, self._limits, self._templates)
+        stage = Stage(ctx, self._memory, self._limits, self._templates, self._renaming)
 
         async def part(rows: npt.NDArray[np.integer]) -> ActionBatch:
             async with places:
@@ -190,16 +197,20 @@ class LLM:
         """Draw by rates and scores; who could not be scored for has failed."""
         p = self.parameters
         rules = choice_rules(self._templates, ctx.platform)
-        scorer = Scorer(client, ctx.world, ctx.base, rules, self._templates, p)
+        scorer = Scorer(client, ctx.world, ctx.base, rules, self._templates, p, self._renaming)
         found = await act_by_stages(scorer, waiting, turn, p.max_content, p.max_tokens, p.temperature)
         return [Outcome.LLM_FAILED if c is None else c if isinstance(c, Outcome) else [c] for c in found]
 
     async def interview(self, agents: I32, question: Question, ctx: PolicyContext) -> list[Answer]:
         """Ask the model in each agent's name, with its profile and memory."""
         client = _client(ctx)
-        form = Form(question)
-        system = interview_rules(self._templates, ctx.platform, quote(question.text, 2000), form.example)
-        abouts = Stage(ctx, self._memory, self._limits, self._templates).abouts(agents) if len(agents) else []
+        form = Form(question, self._renaming)
+        system = interview_rules(self._templates, ctx.platform, quote(form.text, 2000), form.example)
+        abouts = (
+            Stage(ctx, self._memory, self._limits, self._templates, self._renaming).abouts(agents)
+            if len(agents)
+            else []
+        )
         completions = await client.complete(
             [
                 InferenceRequest(

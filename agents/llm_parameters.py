@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from oasis.actions import READ_ACTIONS, USER_ACTIONS
+from oasis.agents.prompting.renaming import Renaming
 from oasis.errors import nearest
 from oasis.interfaces import Parameters
 
@@ -64,6 +65,9 @@ class LLMParameters(Parameters):
         Bayes' rule says of who wrote a text, and was tuned on nothing.
     score_characters : int
         For ``score``: characters of a text that are scored, from its begin.
+    rename : dict of str to str
+        Names that the model is not to see, to what it sees instead: in all texts of its prompts, and back in what it
+        writes (`oasis.agents.prompting.renaming`).
     """
 
     decoding: Literal["json", "choice", "score"] = "json"
@@ -73,6 +77,7 @@ class LLMParameters(Parameters):
     action_rates: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = ACTION_RATES
     score_scale: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     score_characters: int = Field(default=200, ge=10, le=10_000)
+    rename: dict[str, str] = {}
 
     max_actions: int = Field(default=3, ge=1, le=10)
     max_turns: int = Field(default=1, ge=1, le=10)
@@ -85,6 +90,12 @@ class LLMParameters(Parameters):
     max_content: int = Field(default=280, ge=10, le=10_000)
     max_tokens: int | None = Field(default=None, ge=1, le=100_000)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+
+    @field_validator("rename")
+    @classmethod
+    def _reversible(cls, value: dict[str, str]) -> dict[str, str]:
+        Renaming(value)
+        return value
 
     @field_validator("action_rates")
     @classmethod

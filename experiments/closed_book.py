@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ _RULES = (
 def ask_closed_book(experiment: ExperimentFolder) -> None:
     """Ask each language model of the experiment about its event, and write ``closed_book.json``.
 
+    Where the event has names to be replaced, the same is asked again with these replaced.
     Nothing is asked where no event is declared, no agent is decided for by a model, or the answers are there already.
     The file holds questions, answers and names of models and endpoints, as manifests do; keys of endpoints never.
 
@@ -47,16 +48,20 @@ def ask_closed_book(experiment: ExperimentFolder) -> None:
     event = experiment.design.event
     if event is None:
         return
+    events = {"answers": event}
+    if (anonymised := event.anonymised) is not None:
+        events["anonymised"] = anonymised
     asked = read_closed_book(experiment.path)
     known = [_identity(entry) for entry in asked]
     for config in models_of(experiment):
         named = _named(config)
         if _identity(named) in known:
             continue
-        completions, tokens = asyncio.run(_ask(config, event, experiment.design.experiment.seed))
-        rows = [_row(q, c, event) for (q, _), c in zip(_orders(event), completions, strict=True)]
-        asked.append({**named, "tokens": tokens, "answers": rows})
-        content = {"schema_version": 1, "description": event.description, "rules": _RULES, "models": asked}
+        completions, tokens = asyncio.run(_ask(config, list(events.values()), experiment.design.experiment.seed))
+        rows = {name: _rows(each, done) for (name, each), done in zip(events.items(), completions, strict=True)}
+        asked.append({**named, "tokens": tokens, **rows})
+        told = {("description" if each is event else "anonymised"): each.description for each in events.values()}
+        content = {"schema_version": 1, **told, "rules": _RULES, "models": asked}
         write_atomically(experiment.path / CLOSED_BOOK, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
@@ -89,7 +94,9 @@ def read_closed_book(experiment: Path) -> list[dict[str, Any]]:
         raise RunDirectoryError(f"{path}: cannot be read: {str(error)[:200]}; remove it to ask again") from None
 
 
-async def _ask(config: LLMConfig, event: EventConfig, seed: int) -> tuple[list[Completion], dict[str, int]]:
+async def _ask(
+    config: LLMConfig, events: Sequence[EventConfig], seed: int
+) -> tuple[list[list[Completion]], dict[str, int]]:
     client = build_client(config, seed)
     try:
         requests = [
@@ -103,9 +110,10 @@ async def _ask(config: LLMConfig, event: EventConfig, seed: int) -> tuple[list[C
                 schema=_schema(options),
                 temperature=0.0,
             )
-            for number, (question, options) in enumerate(_orders(event))
+            for number, (event, question, options) in enumerate((e, q, o) for e in events for q, o in _orders(e))
         ]
-        completions = await client.complete(requests)
+        done = iter(await client.complete(requests))
+        completions = [[next(done) for _ in _orders(event)] for event in events]
         usage = client.usage
         return completions, {"input": usage.tokens_in, "cached": usage.tokens_cached, "output": usage.tokens_out}
     finally:
@@ -144,6 +152,10 @@ def _check(options: list[str]) -> Callable[[str], str]:
         return by_text[answer.strip().casefold()]
 
     return check
+
+
+def _rows(event: EventConfig, done: Sequence[Completion]) -> list[dict[str, Any]]:
+    return [_row(q, c, event) for (q, _), c in zip(_orders(event), done, strict=True)]
 
 
 def _row(question: EventQuestion, done: Completion, event: EventConfig) -> dict[str, Any]:

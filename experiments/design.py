@@ -97,6 +97,9 @@ class Arm(Parameters):
     deciders : {"any", "choice", "llm"}
         With whom the arm is there: ``choice`` where what it changes is of the choice model, so that it goes where a
         language model decides for all agents; ``llm`` where it is there only then.
+    anonymised : bool
+        Whether language models are shown what ``[event]`` declares instead of the event's names. Where no language
+        model decides for anybody the arm is left out.
     set : dict
         Keys of the scenario, as with ``--set``, to values.
     """
@@ -106,6 +109,7 @@ class Arm(Parameters):
     role: Literal["arm", "baseline", "twin"] = "arm"
     against: str | None = None
     deciders: Literal["any", "choice", "llm"] = "any"
+    anonymised: bool = False
     set: Values = {}
 
 
@@ -170,6 +174,11 @@ class Design(Parameters):
             if arm.against is not None and arm.against not in arms:
                 hint = nearest(arm.against, arms)
                 raise ValueError(f"arms: {arm.name!r} is against {arm.against!r}{hint}; there are {', '.join(arms)}")
+            if arm.anonymised and (self.event is None or not self.event.names):
+                raise ValueError(
+                    f"arms: {arm.name!r} is anonymised, and there is nothing to replace; give [event] names, such as"
+                    ' names = { "Real Name" = "Other Name" }'
+                )
         for outcome in self.outcomes:
             if not fnmatch.filter(arms, outcome.arms):
                 raise ValueError(f"outcomes: {outcome.name!r} is of arms {outcome.arms!r}; there are {', '.join(arms)}")
@@ -222,20 +231,51 @@ class Design(Parameters):
         """Whether its own scenario lets a language model decide for all agents."""
         return {entry.get("kind") for entry in self.scenario.get("policies", [])} == {"llm"}
 
-    def decided_by(self, deciders: Literal["choice", "llm"]) -> Self:
+    def left_out(
+        self, deciders: Literal["choice", "llm"], named: bool = False, changes: Mapping[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Return the arms that `decided_by` leaves out, each with the reason.
+
+        Parameters
+        ----------
+        named : bool
+            Whether a language model that is named from outside decides for some.
+        changes : mapping, optional
+            Keys of the scenario, of all arms, to values.
+        """
+        found = {}
+        for arm in self.arms:
+            if arm.deciders not in ("any", deciders):
+                needed = (
+                    "the choice model" if arm.deciders == "choice" else "a language model that decides for all agents"
+                )
+                found[arm.name] = f"it needs {needed}"
+            elif arm.anonymised and not (named or deciders == "llm" or self._asks_some(arm, changes)):
+                found[arm.name] = "it is anonymised, and there is no language model that could know the names"
+        return found
+
+    def _asks_some(self, arm: Arm, changes: Mapping[str, Any] | None) -> bool:
+        return any(policy.kind == "llm" for policy in self.arm_scenario(arm, changes).policies)
+
+    def decided_by(
+        self, deciders: Literal["choice", "llm"], named: bool = False, changes: Mapping[str, Any] | None = None
+    ) -> Self:
         """Return the design with the arms that are there where all agents are decided for by one of the two.
+
+        Parameters are those of `left_out`.
 
         Raises
         ------
         ScenarioError
             If an arm that others are compared with is not among them.
         """
-        arms = [arm for arm in self.arms if arm.deciders in ("any", deciders)]
+        out = self.left_out(deciders, named, changes)
+        arms = [arm for arm in self.arms if arm.name not in out]
         there = {arm.name for arm in arms}
         for name in [self.experiment.baseline, *(arm.against for arm in arms if arm.against is not None)]:
             if name not in there:
                 raise ScenarioError(
-                    f"arms: {name!r}, which others are compared with, is left out with {deciders} agents"
+                    f"arms: {name!r}, which others are compared with, is left out with {deciders} agents: {out[name]}"
                 )
         return self.model_copy(update={"arms": arms})
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+import pyarrow as pa
+from pydantic import Field, field_validator, model_validator
 
+from oasis.agents.prompting.renaming import Renaming
+from oasis.errors import ScenarioError
 from oasis.interfaces import Parameters
+from oasis.plugins import load
+from oasis.scenario import Scenario
 
-__all__ = ["EventConfig", "EventQuestion"]
+__all__ = ["EventConfig", "EventQuestion", "with_names_replaced"]
 
 _YES, _NO = "yes", "no"
 _REACH = ("fewer than 10", "10 to 99", "100 to 999", "1,000 to 9,999", "10,000 or more")
@@ -57,6 +63,9 @@ class EventConfig(Parameters):
         Further ones.
     orders : int
         In how many orders of its options a question is asked. They are rotations, so there are no more than options.
+    names : dict of str to str
+        Names by which the event can be known (of people, organisations, places, hashtags), each with what arms that
+        are `anonymised` show language models instead.
     """
 
     description: str = Field(min_length=1, max_length=4000)
@@ -64,12 +73,33 @@ class EventConfig(Parameters):
     accounts: int | None = Field(default=None, ge=1)
     questions: list[EventQuestion] = []
     orders: int = Field(default=4, ge=1, le=12)
+    names: dict[str, str] = {}
+
+    @field_validator("names")
+    @classmethod
+    def _reversible(cls, value: dict[str, str]) -> dict[str, str]:
+        Renaming(value)
+        return value
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if not self.asked:
             raise ValueError("there is nothing to ask; give happened, accounts or questions")
+        said = [self.description, *(text for q in self.questions for text in (q.ask, *q.options))]
+        Renaming(self.names).check_absent(pa.array(said), "the event's description or questions")
         return self
+
+    @property
+    def anonymised(self) -> Self | None:
+        """The event as it is asked about with the names replaced; None where none of them is in what is asked."""
+        other = Renaming(self.names).forward
+        questions = [
+            EventQuestion(ask=other(q.ask), options=[other(o) for o in q.options], answer=other(q.answer))
+            for q in self.questions
+        ]
+        changes = {"description": other(self.description), "questions": questions, "names": {}}
+        other_event = self.model_copy(update=changes)
+        return None if other_event == self.model_copy(update={"names": {}}) else other_event
 
     @property
     def asked(self) -> list[EventQuestion]:
@@ -83,3 +113,25 @@ class EventConfig(Parameters):
             ask = "How many accounts passed this on in the social network where it spread?"
             found.append(EventQuestion(ask=ask, options=list(_REACH), answer=size))
         return [*found, *self.questions]
+
+
+def with_names_replaced(scenario: Scenario, names: Mapping[str, str]) -> Scenario:
+    """Return the scenario with the names replaced in all that its language models are shown.
+
+    Raises
+    ------
+    ScenarioError
+        If a policy that asks a language model takes no names, or has names of its own.
+    """
+    values = scenario.to_dict()
+    for number, policy in enumerate(values["policies"]):
+        parameters: dict[str, Any] = policy.setdefault("parameters", {})
+        if policy["kind"] == "llm":
+            if parameters.get("rename"):
+                raise ScenarioError(
+                    f"policies.{number}.parameters.rename: the arm is anonymised; give event.names alone"
+                )
+            parameters["rename"] = dict(names)
+        elif load("policies", policy["kind"]).needs_inference:
+            raise ScenarioError(f"policies.{number}: kind {policy['kind']!r} cannot be anonymised, only 'llm' can")
+    return Scenario.from_dict(values)

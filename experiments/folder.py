@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from oasis.errors import OasisError, RunDirectoryError, ScenarioError, nearest
 from oasis.experiments.cells import cells_of
-from oasis.experiments.design import Design
+from oasis.experiments.design import Arm, Design
+from oasis.experiments.event import with_names_replaced
 from oasis.experiments.interfaces import Cell, Kind, Setting
 from oasis.interfaces import Parameters
 from oasis.plugins import load
@@ -22,6 +23,7 @@ from oasis.runs.manifest import write_atomically
 from oasis.runs.provenance import code_hash, code_revision, versions
 from oasis.scenario import Scenario
 from oasis.scenario_model import with_model
+from oasis.simulation.assembly import assemble
 
 __all__ = ["FILE", "OUTCOMES", "CellState", "ExperimentFolder", "Request"]
 
@@ -37,6 +39,8 @@ class Request(Parameters):
     ----------
     changes : dict
         Keys of the scenario to values, for all arms: of ``--quick`` and ``--set``.
+    left_out : dict
+        Arms of the design as it was given that are not there with these agents, each with the reason.
     """
 
     replicates: int = Field(ge=1)
@@ -47,6 +51,7 @@ class Request(Parameters):
     model: str | None = None
     model_path: str | None = None
     llm_share: float | None = None
+    left_out: dict[str, str] = {}
 
     @property
     def fixed(self) -> set[str]:
@@ -106,11 +111,13 @@ class ExperimentFolder:
                 f"outcomes: {unknown[0]!r} is not measured by kind {design.experiment.kind!r}"
                 f"{nearest(unknown[0], known)}; it measures {', '.join(known)}"
             )
-        for cell in folder.cells[: len(design.arms)]:
-            folder.scenario(cell)
+        firsts = [(cell, folder.scenario(cell)) for cell in folder.cells[: len(design.arms)]]
         if (path / FILE).exists():
             folder._check_same(cls.open(path))
             return folder
+        for cell, scenario in firsts:
+            if folder._arm(cell).anonymised and not folder.shares_population:
+                folder._check_names(cell, scenario)
         if path.exists() and any(path.iterdir()):
             raise RunDirectoryError(f"{path}: is there and holds no experiment; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
@@ -157,8 +164,7 @@ class ExperimentFolder:
 
     def base_scenario(self, cell: Cell) -> Scenario:
         """Return the scenario of a run as declared, before its kind prepares it and a population is shared."""
-        arm = next(arm for arm in self.design.arms if arm.name == cell.arm)
-        made = self.design.arm_scenario(arm, {**self.request.changes, **cell.point})
+        made = self.design.arm_scenario(self._arm(cell), {**self.request.changes, **cell.point})
         name = "-".join([self.design.experiment.name, cell.arm, str(cell.replicate)])
         return made.with_changes(simulation={"seed": cell.seed, "name": name}, output={"report": False})
 
@@ -168,7 +174,11 @@ class ExperimentFolder:
         if self.shares_population and made.population.source == "generate":
             shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
             made = made.with_values({"population": shared})
-        return self.with_model(made).with_absolute_paths()
+        made = self.with_model(made)
+        event = self.design.event
+        if event is not None and self._arm(cell).anonymised:
+            made = with_names_replaced(made, event.names)
+        return made.with_absolute_paths()
 
     def with_model(self, scenario: Scenario) -> Scenario:
         """Return a scenario with the language model that the request names."""
@@ -194,6 +204,16 @@ class ExperimentFolder:
         if (place / ERROR).exists():
             return CellState(cell, "failed", done, steps, (place / ERROR).read_text("utf-8"))
         return CellState(cell, "begun" if (place / RUN).exists() else "waiting", done, steps)
+
+    def _arm(self, cell: Cell) -> Arm:
+        return next(arm for arm in self.design.arms if arm.name == cell.arm)
+
+    def _check_names(self, cell: Cell, scenario: Scenario) -> None:
+        """Find now, not in the run, what stands for a name and is in the population's texts already."""
+        try:
+            assemble(scenario, needs_endpoint=False)
+        except ScenarioError as error:
+            raise ScenarioError(f"arm {cell.arm!r}: {error}") from None
 
     def _check_same(self, other: ExperimentFolder) -> None:
         mine = {"design": self.design.to_dict(), **self.request.model_dump(mode="json")}

@@ -707,6 +707,20 @@ class ChecksAgents(Protocol):
 
 
 @runtime_checkable
+class ChecksTexts(Protocol):
+    """What a policy has besides, if some texts may not be in its world: errors come before the run."""
+
+    def check_texts(self, texts: pa.ChunkedArray) -> None:
+        """Refuse texts, strings: those of the world at the start of a run, and of its interventions.
+
+        Raises
+        ------
+        ScenarioError
+        """
+        ...
+
+
+@runtime_checkable
 class RendersPrompts(Protocol):
     """What a policy has besides, if it makes prompts of templates: a run notes when they have changed."""
 

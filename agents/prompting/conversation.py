@@ -22,6 +22,7 @@ from oasis.agents.prompting.options import Choice, Options, said
 from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
 from oasis.agents.prompting.recollection import CHARACTERS_PER_TOKEN, concealed, read_memories, recollect
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.agents.prompting.standing import Shown, candidates
 from oasis.agents.prompting.templates import Templates
 from oasis.interfaces import Observations, PolicyContext, RowFlag, Views
@@ -99,12 +100,20 @@ class Stage:
     Nothing here depends on which agents share a batch: it is read together and rendered for each alone.
     """
 
-    def __init__(self, ctx: PolicyContext, memory: Memory, limits: Limits, templates: Templates) -> None:
+    def __init__(
+        self,
+        ctx: PolicyContext,
+        memory: Memory,
+        limits: Limits,
+        templates: Templates,
+        renaming: Renaming = NOTHING_RENAMED,
+    ) -> None:
+        self._renaming = renaming
         self._ctx, self._memory, self._limits, self._render = ctx, memory, limits, templates.render
         self._world: World = ctx.world
         self._groups_exist = bool(_GROUP_ACTIONS & set(ctx.allowed)) and len(ctx.world.groups) > 0
         self._shop_exists = Action.PURCHASE_PRODUCT in ctx.allowed
-        self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes, ctx.base.show_scores)
+        self._pages = Pages(ctx.world, ctx.base.step, ctx.base.clock.step_minutes, ctx.base.show_scores, renaming)
         self._feeds: dict[tuple[tuple[int, ...], ...] | None, _Feed] = {}
 
     def begin(self, observations: Observations, system: str) -> list[Conversation]:
@@ -135,7 +144,7 @@ class Stage:
         agents = np.array([c.agent_id for c in conversations], np.int32)
         found = candidates(self._world, agents, [c.shown for c in conversations], allowed)
         for c, numbers in zip(conversations, found, strict=True):
-            c.options = Options(numbers, c.shown, self._limits.max_actions, self._limits.content)
+            c.options = Options(numbers, c.shown, self._limits.max_actions, self._limits.content, self._renaming)
 
     def show(self, conversations: Sequence[Conversation], choices: Sequence[Choice], views: Views) -> None:
         """Append to each conversation what its read-only action found; one request per conversation in `views`."""
@@ -144,8 +153,8 @@ class Stage:
         self._pages.read_users(views.user_ids)
         messages = world.messages
         self._pages.read_users(messages["author"][views.message_ids])
-        texts = world.texts.take(messages["text"][views.message_ids]).to_pylist()
-        bios = world.texts.take(world.users["bio"][views.user_ids]).to_pylist()
+        texts = self._pages.texts(messages["text"][views.message_ids])
+        bios = self._pages.texts(world.users["bio"][views.user_ids])
         for i, (c, choice) in enumerate(zip(conversations, choices, strict=True)):
             outcome = Outcome(int(views.outcomes[i]))
             posts = views.feeds.post_ids[views.feeds.offsets[i] : views.feeds.offsets[i + 1]].tolist()
@@ -165,7 +174,11 @@ class Stage:
             heading = "RESULT:" if outcome is Outcome.ACCEPTED else f"REFUSED: {outcome.label}"
             standing = self._standing(c.agent_id, posts, c.shown)
             result = self._render("feed.j2", heading=heading, lines=[*lines, *standing])
-            c.messages = (*c.messages, ("assistant", said(choice)), ("user", f"{result}\n\nWhat do you do?"))
+            c.messages = (
+                *c.messages,
+                ("assistant", said(choice, self._renaming)),
+                ("user", f"{result}\n\nWhat do you do?"),
+            )
 
     def abouts(self, agents: I32, feeds: Observations | None = None) -> list[tuple[str, int]]:
         """Return who each agent is and what it remembers, and how many characters of its profile are left out.
@@ -173,7 +186,7 @@ class Stage:
         Posts in its feed are not named as seen before.
         """
         world, users = self._world, self._world.users
-        texts = {name: world.texts.take(users[name][agents]).to_pylist() for name in ("bio", "persona")}
+        texts = {name: self._pages.texts(users[name][agents]) for name in ("bio", "persona")}
         self._pages.read_users(agents)
         memory = self._memory.get(agents)
         told = {name: column.tolist() for name, column in memory.items()}
@@ -278,7 +291,7 @@ class Stage:
         member = world.group_members.contains(ids, np.full(len(ids), agent, np.int32))
         others = ids[~member][::-1]
         chosen = np.sort(np.concatenate([ids[member][::-1][:GROUPS_SHOWN], others])[:GROUPS_SHOWN])
-        names = world.texts.take(world.groups["name"][chosen]).to_pylist()
+        names = self._pages.texts(world.groups["name"][chosen])
         lines = []
         for group, name in zip(chosen.tolist(), names, strict=True):
             number = shown.add(TargetKind.GROUP, group)
@@ -289,7 +302,7 @@ class Stage:
     def _products(self, shown: Shown) -> list[str]:
         products = self._world.products
         chosen = np.flatnonzero(products["stock"] != 0)[:PRODUCTS_SHOWN].astype(np.int32)
-        names = self._world.texts.take(products["text"][chosen]).to_pylist()
+        names = self._pages.texts(products["text"][chosen])
         return [
             f"{shown.add(TargetKind.PRODUCT, product)} product {quote(name, 60)} for {products['price'][product]:.2f}"
             for product, name in zip(chosen.tolist(), names, strict=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 
 from oasis.actions import READ_ACTIONS, TARGETS, TEXT_ACTIONS, USER_ACTIONS, Action, TargetKind
 from oasis.agents.prompting.quoting import quote
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.agents.prompting.standing import Numbers, Shown
 from oasis.interfaces import Schema
 from oasis.world.text import normalise_one
@@ -37,13 +38,16 @@ def takes_number(action: Action) -> bool:
     return TARGETS[action] != TargetKind.NONE
 
 
-def said(choice: Choice) -> str:
+def said(choice: Choice, renaming: Renaming = NOTHING_RENAMED) -> str:
     """Return the answer that made this one choice, as the conversation repeats it.
 
     Not the answer itself: that may hold any white space, and marks of chat templates copied from a post.
     """
     number = f',"n":{choice.number}' if choice.number is not None else ""
-    content = f',"content":{quote(choice.content, len(choice.content))}' if choice.content is not None else ""
+    content = ""
+    if choice.content is not None:
+        text = renaming.forward(choice.content)
+        content = f',"content":{quote(text, len(text))}'
     return f'{{"actions":[{{"action":"{choice.action.label}"{number}{content}}}]}}'
 
 
@@ -74,11 +78,20 @@ class Options:
     max_actions : int
         Most actions that change something.
     max_content : int
-        Most characters of a text.
+        Most characters of a text, as the model writes it.
+    renaming : Renaming
+        What of the texts that the model writes stands for other names.
     """
 
-    def __init__(self, numbers: Numbers, shown: Shown, max_actions: int, max_content: int) -> None:
-        self.numbers = numbers
+    def __init__(
+        self,
+        numbers: Numbers,
+        shown: Shown,
+        max_actions: int,
+        max_content: int,
+        renaming: Renaming = NOTHING_RENAMED,
+    ) -> None:
+        self.numbers, self._renaming = numbers, renaming
         self._shown, self._max_actions, self._max_content = shown, max_actions, max_content
 
     def schema(self) -> dict[str, Any]:
@@ -120,7 +133,7 @@ class Options:
         return Choice(action, *self._shown.aim(action, number), content, number)
 
     def text(self, action: Action, content: str | None) -> str:
-        """Return a text that an agent wrote, checked.
+        """Return a text that an agent wrote, checked, with the names that the world has.
 
         Raises
         ------
@@ -132,7 +145,7 @@ class Options:
             raise ValueError(f"{action.label}: content is empty")
         if len(content) > self._max_content:
             raise ValueError(f"{action.label}: content has {len(content)} characters, at most {self._max_content} fit")
-        return content
+        return self._renaming.inverse(content)
 
     def _choice(self, item: _Item) -> Choice:
         name = item.action

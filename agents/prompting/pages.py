@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oasis.agents.prompting.quoting import name_of, quote
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.world.schemas import KIND_QUOTE, KIND_REPOST
 from oasis.world.world import World
 
@@ -66,9 +67,14 @@ class Pages:
     step_minutes : float
     counts : bool
         Whether lines say how many liked, disliked, reposted and commented.
+    renaming : Renaming
+        Names that are shown as others.
     """
 
-    def __init__(self, world: World, step: int, step_minutes: float, counts: bool = True) -> None:
+    def __init__(
+        self, world: World, step: int, step_minutes: float, counts: bool = True, renaming: Renaming = NOTHING_RENAMED
+    ) -> None:
+        self._renaming = renaming
         self._world, self._step, self._minutes, self._shows_counts = world, step, step_minutes, counts
         self._posts: dict[int, Post] = {}
         self._comments: dict[int, Comment] = {}
@@ -88,9 +94,9 @@ class Pages:
             "author": table["author"][new],
             "root_author": table["author"][root],
             "step": table["step"][new],
-            "text": self._texts(table["text"][new]),
-            "root_text": self._texts(table["text"][root]),
-            "label": self._texts(table["label"][root]),
+            "text": self.texts(table["text"][new]),
+            "root_text": self.texts(table["text"][root]),
+            "label": self.texts(table["label"][root]),
             "likes": table["likes"][root] + table["base_likes"][root],
             "dislikes": table["dislikes"][root] + table["base_dislikes"][root],
             "reposts": table["reposts"][root] + table["quotes"][root],
@@ -110,7 +116,7 @@ class Pages:
             "post": table["post"][new],
             "author": table["author"][new],
             "step": table["step"][new],
-            "text": self._texts(table["text"][new]),
+            "text": self.texts(table["text"][new]),
             "likes": table["likes"][new] + table["base_likes"][new],
             "dislikes": table["dislikes"][new] + table["base_dislikes"][new],
         }
@@ -122,8 +128,12 @@ class Pages:
         """Read names of users."""
         new = _new(ids, self._names)
         if len(new):
-            names = self._texts(self._world.users["username"][new])
+            names = self.texts(self._world.users["username"][new])
             self._names.update((i, name_of(n, i)) for i, n in zip(new.tolist(), names, strict=True))
+
+    def texts(self, ids: npt.NDArray[np.integer]) -> list[str | None]:
+        """Return texts of the world as they are shown; None for -1."""
+        return self._renaming.shown(self._world.texts.take(ids).to_pylist())
 
     def post(self, post_id: int) -> Post:
         """Return a post that was read."""
@@ -181,10 +191,6 @@ class Pages:
         pairs = (("+", likes), ("-", dislikes), ("r", reposts), ("c", comments))
         counts = "".join(f"{mark}{n}" for mark, n in pairs if n)
         return f"{counts} " if counts else ""
-
-    def _texts(self, ids: npt.NDArray[np.int32]) -> list[str | None]:
-        texts: list[str | None] = self._world.texts.take(ids).to_pylist()
-        return texts
 
 
 def _new(ids: npt.NDArray[np.integer], known: Iterable[int]) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from oasis.world.text import normalise_one
 
-__all__ = ["clean", "name_of", "quote"]
+__all__ = ["clean", "name_of", "plain", "quote"]
 
 _MARK = re.compile(r"\[(/?[A-Z][A-Z_]{2,})\]")
 _ANGLES = str.maketrans({"<": "‹", ">": "›", "｜": "|", "▁": "_"})  # noqa: RUF001
@@ -38,12 +38,19 @@ def quote(text: str | None, limit: int) -> str:
 
 def clean(text: str | None, limit: int) -> str:
     """Return `text` on one line, at most `limit` characters, without what templates take for control marks."""
-    line = normalise_one(text or "", max(limit, 0) * 4 + 64)
-    line = _MARK.sub(r"(\1)", _UNSEEN.sub("", line).translate(_ANGLES))
-    line = " ".join(line.split())
+    line = _plain(normalise_one(text or "", max(limit, 0) * 4 + 64))
     if len(line) > limit:
         line = line[: max(limit - 1, 0)] + "…"
     return line
+
+
+def plain(text: str) -> str:
+    """Return a whole text on one line, without what nobody sees and what templates take for control marks."""
+    return _plain(normalise_one(text))
+
+
+def _plain(text: str) -> str:
+    return " ".join(_MARK.sub(r"(\1)", _UNSEEN.sub("", text).translate(_ANGLES)).split())
 
 
 def name_of(text: str | None, number: int) -> str:

@@ -20,6 +20,7 @@ from oasis.agents.llm_parameters import LLMParameters
 from oasis.agents.prompting.choosing import WHAT, Picked, Question, draw, uniforms
 from oasis.agents.prompting.conversation import Conversation
 from oasis.agents.prompting.quoting import clean
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.agents.prompting.templates import Templates
 from oasis.interfaces import Completion, InferenceClient, InferenceRequest, StepContext
 from oasis.world.world import World
@@ -45,15 +46,17 @@ class Scorer:
     templates : Templates
         ``score.j2`` tells who writes.
     parameters : LLMParameters
+    renaming : Renaming
+        Names that are shown as others.
     """
 
     def __init__(
         self, client: InferenceClient, world: World, base: StepContext, system: str, templates: Templates,
-        parameters: LLMParameters,
+        parameters: LLMParameters, renaming: Renaming = NOTHING_RENAMED,
     ) -> None:  # fmt: skip
         self.client, self._world, self._base, self.system = client, world, base, system
         self.step = base.step
-        self._templates, self._p = templates, parameters
+        self._templates, self._p, self._renaming = templates, parameters, renaming
 
     async def pick(self, questions: Sequence[Question], turn: int) -> list[Picked | None]:
         """Return what was drawn for each question, all of one stage; None where a score could not be had."""
@@ -114,7 +117,8 @@ class Scorer:
     def _profiles(self, agents: Sequence[int]) -> list[str]:
         """Return each agent's persona, else its bio; empty where it has neither."""
         users, at = self._world.users, np.array(agents, np.int64)
-        columns = [self._world.texts.take(users[name][at]).to_pylist() for name in ("persona", "bio")]
+        texts = self._world.texts
+        columns = [self._renaming.shown(texts.take(users[name][at]).to_pylist()) for name in ("persona", "bio")]
         return [clean(persona or bio, self._p.max_profile) for persona, bio in zip(*columns, strict=True)]
 
     def _texts(self, questions: Sequence[Question]) -> list[list[str]]:
@@ -134,7 +138,7 @@ class Scorer:
             rows[at] = column[ids[at]]
         bare = np.flatnonzero((kinds == TargetKind.POST) & (rows < 0))
         rows[bare] = world.posts["text"][world.posts["root"][ids[bare]]]
-        lines = iter(world.texts.take(rows.astype(np.int32)).to_pylist())
+        lines = iter(self._renaming.shown(world.texts.take(rows.astype(np.int32)).to_pylist()))
         return [[" ".join((next(lines) or "").split())[: self._p.score_characters] for _ in q.codes] for q in questions]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.interfaces import Question
 from oasis.world.text import normalise_one
 
@@ -29,10 +32,28 @@ class Form:
     Parameters
     ----------
     question : Question
+    renaming : Renaming
+        Names that are shown as others, in the question and its options; answers have them again.
+
+    Raises
+    ------
+    InputError
+        For a question that holds what stands for a name.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, renaming: Renaming = NOTHING_RENAMED) -> None:
+        self._options, self._renaming = question.options, renaming
+        if renaming:
+            texts = pa.array([question.text, *(question.options or ())], pa.large_string())
+            renaming.check_absent(texts, f"the question {question.question_id!r}")
+            options = question.options and tuple(map(renaming.forward, question.options))
+            question = replace(question, text=renaming.forward(question.text), options=options)
         self._question = question
+
+    @property
+    def text(self) -> str:
+        """What is asked."""
+        return self._question.text
 
     @property
     def example(self) -> str:
@@ -78,7 +99,8 @@ class Form:
         if q.options is not None:
             if answer not in q.options:
                 raise ValueError(f"{str(answer)[:60]!r} is none of the options {list(q.options)}")
-            return Reading(float(q.options.index(answer)), answer)
+            at = q.options.index(answer)
+            return Reading(float(at), (self._options or q.options)[at])
         if q.scale is not None:
             if isinstance(answer, bool) or not isinstance(answer, int | float) or answer != answer:
                 raise ValueError(f"{str(answer)[:60]!r} is no number")
@@ -88,4 +110,4 @@ class Form:
         clean = normalise_one(answer) if isinstance(answer, str) else ""
         if not clean.strip() or len(clean) > MAX_ANSWER:
             raise ValueError(f"the answer is not a text of 1 to {MAX_ANSWER} characters")
-        return Reading(math.nan, clean)
+        return Reading(math.nan, self._renaming.inverse(clean))

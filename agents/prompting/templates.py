@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.ext
+import jinja2.lexer
 import jinja2.meta
 
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import ALONE, takes_number
+from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.errors import ScenarioError, nearest
 
 __all__ = ["Templates", "choice_rules", "interview_rules", "rules"]
@@ -24,6 +27,16 @@ _HINTS: Mapping[Action, str] = {
 """What an action's name does not say by itself."""
 
 
+class _Renamed(jinja2.ext.Extension):
+    """Names in what templates say between their tags."""
+
+    def filter_stream(self, stream: jinja2.lexer.TokenStream) -> Iterator[jinja2.lexer.Token]:
+        renaming: Renaming = self.environment.renaming  # type: ignore[attr-defined]
+        for token in stream:
+            said = token.type == jinja2.lexer.TOKEN_DATA
+            yield jinja2.lexer.Token(token.lineno, token.type, renaming.forward(token.value)) if said else token
+
+
 class Templates:
     """The packaged templates, or those of a folder in their places.
 
@@ -31,6 +44,8 @@ class Templates:
     ----------
     folder : str or Path, optional
         Holds files named as those in ``agents/prompts``; what is not there is taken from the package.
+    renaming : Renaming
+        Names that stand as others in what the templates themselves say. What is filled in is the caller's.
 
     Raises
     ------
@@ -39,7 +54,7 @@ class Templates:
         not filled in.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, renaming: Renaming = NOTHING_RENAMED) -> None:
         packaged = jinja2.PackageLoader("oasis.agents", "prompts")
         own = [] if folder is None else [jinja2.FileSystemLoader(folder)]
         # Plain text, not HTML: what agents wrote is quoted by `oasis.agents.prompting.quoting` before it comes here.
@@ -51,6 +66,10 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._renaming = renaming
+        if renaming:
+            self._environment.add_extension(_Renamed)
+            self._environment.extend(renaming=renaming)
         self._found: dict[str, tuple[jinja2.Template, dict[str, Any]]] = {}
         if folder is not None:
             self._check(Path(folder), packaged)
@@ -63,6 +82,10 @@ class Templates:
             found = self._found[template] = made, dict(made.globals)
         made, names = found  # once, instead of for each prompt, as `jinja2.Template.render` does it
         return "".join(made.root_render_func(made.new_context({**names, **values}, shared=True))).strip()
+
+    def platform(self, name: str) -> str:
+        """Return what a platform is called in prompts."""
+        return self._renaming.forward(_NAMES.get(name, name))
 
     def sources(self) -> dict[str, str]:
         """Return the text of every template by its name."""
@@ -100,12 +123,12 @@ def _variables(environment: jinja2.Environment, source: str) -> set[str]:
 
 def interview_rules(templates: Templates, platform: str, question: str, form: str) -> str:
     """Return the system message of an interview: a quoted question, and the form of its answer."""
-    return templates.render("interview.j2", platform=_NAMES.get(platform, platform), question=question, form=form)
+    return templates.render("interview.j2", platform=templates.platform(platform), question=question, form=form)
 
 
 def choice_rules(templates: Templates, platform: str, counts: bool = True) -> str:
     """Return the system message of choices among letters; `counts`: whether lines say how many liked."""
-    return templates.render("choose.j2", platform=_NAMES.get(platform, platform), counts=counts)
+    return templates.render("choose.j2", platform=templates.platform(platform), counts=counts)
 
 
 def rules(
@@ -126,7 +149,7 @@ def rules(
     example = min(acts, key=lambda a: (a != Action.CREATE_COMMENT, not takes_number(a)), default=Action.DO_NOTHING)
     return templates.render(
         "rules.j2",
-        platform=_NAMES.get(platform, platform),
+        platform=templates.platform(platform),
         example=_example(example),
         acts=_by_form([*acts, Action.DO_NOTHING]),
         reads=_by_form(reads),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -83,8 +83,11 @@ def run(
     """
     design = _design(name)
     named = (endpoint is not None or model_path is not None) and llm_share is None
-    design = design.decided_by("llm" if named or design.asks_model else "choice")
     changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
+    deciders: Literal["choice", "llm"] = "llm" if named or design.asks_model else "choice"
+    some = endpoint is not None or model_path is not None or llm_share is not None
+    left_out = design.left_out(deciders, some, changes)
+    design = design.decided_by(deciders, some, changes)
     request = Request(
         replicates=replicates or design.replicates(quick, data is not None),
         quick=quick,
@@ -94,6 +97,7 @@ def run(
         model=model,
         model_path=None if model_path is None else str(model_path.resolve()),
         llm_share=llm_share,
+        left_out=left_out,
     )
     folder = ExperimentFolder.begin(out or Path("runs") / design.experiment.name, design, request)
     jobs = jobs or default_jobs(folder)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from oasis.errors import ScenarioError
-from oasis.interfaces import Activation, ChecksAgents, Platform, Policy, Recommender
+from oasis.errors import InputError, ScenarioError
+from oasis.interfaces import Activation, ChecksAgents, ChecksTexts, Platform, Policy, Recommender
 from oasis.plugins import available, load
 from oasis.population import load_population
 from oasis.randomness import Draws
@@ -106,6 +107,8 @@ def assemble(
     if point is None or point.reassign:
         _assign_policies(world, entries, names, draws)
         _check_named_agents(world, scenario, entries, policies)
+    if point is None or point.altered:
+        _check_texts(world, scenario, entries, policies)
     takes_rest = [n for n, p in enumerate(entries) if p.select is None and p.share is None]
     rest = takes_rest[0] if takes_rest else len(names) - 1
     return Parts(
@@ -125,7 +128,7 @@ def _naming(entry: PolicyConfig, number: int) -> Iterator[None]:
     """Say which ``[[policies]]`` entry an error is about."""
     try:
         yield
-    except ScenarioError as error:
+    except InputError as error:
         raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
 
 
@@ -137,6 +140,21 @@ def _check_named_agents(
         if isinstance(policy, ChecksAgents):
             with _naming(entry, number):
                 policy.check_agents(world.users["policy"], number, newcomers)
+
+
+def _check_texts(world: World, scenario: Scenario, entries: Sequence[PolicyConfig], policies: Sequence[Policy]) -> None:
+    for number, (entry, policy) in enumerate(zip(entries, policies, strict=True)):
+        if isinstance(policy, ChecksTexts):
+            said = pa.array(list(_strings([change.arguments for change in scenario.interventions])), pa.large_string())
+            with _naming(entry, number):
+                policy.check_texts(pa.chunked_array([*world.texts.to_arrow()["text"].chunks, said], pa.large_string()))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _strings(part)
 
 
 def _swaps_to_embeddings(scenario: Scenario) -> bool:
