@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from oasis.errors import RunStoppedError
 from oasis.records import LLM_CALLS
 from oasis.runs.blocks import block_files
+from oasis.runs.checked_batches import checked_batches
 from oasis.runs.directory import CURRENT
 from oasis.runs.lines import checked_line, content_of
 
@@ -113,13 +114,13 @@ def later_calls(directory: Path, step: int) -> list[dict[str, Any]]:
 
 
 def _rows_of(file: Path, step: int) -> list[dict[str, Any]]:
-    """Return the rows of a file after `step`, as far as it can be read."""
+    """Return the rows of a file after `step`, as far as they are whole."""
     rows: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, pa.ArrowException):
         if file.suffix == ".parquet":
             table = pq.read_table(file, schema=LLM_CALLS, page_checksum_verification=True)
             return table.filter(pc.greater(table["step"], step)).to_pylist()
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-            for batch in reader:
+            for batch in checked_batches(reader):
                 rows += batch.filter(pc.greater(batch["step"], step)).to_pylist()
     return rows

@@ -30,6 +30,7 @@ from oasis.runs.blocks import (
     stream_path,
     to_parquet,
 )
+from oasis.runs.checked_batches import write_checked
 from oasis.runs.directory import CURRENT, INHERITED, INITIAL, RunDirectory, write_parquet, write_world_files
 from oasis.runs.journal import DROPPED
 from oasis.runs.manifest import MANIFEST, Manifest, Status
@@ -303,12 +304,13 @@ class _Stream:
     def __init__(self, directory: RunDirectory, table: str, block: int) -> None:
         self._file = _Summed(stream_path(directory.path, table, block))
         self._writer: pa.RecordBatchStreamWriter = pa.ipc.new_stream(self._file, STEP_TABLES[table])
+        self._write = write_checked if table == "llm_calls" else pa.RecordBatchStreamWriter.write_table
         self._length = self.checksum = 0
 
     def append(self, table: pa.Table | None, sync: bool) -> int:
         """Append rows and return the stream's length in bytes."""
         if table is not None and table.num_rows:
-            self._writer.write_table(table)
+            self._write(self._writer, table)
             self._file.flush()
             if sync:
                 _force(self._file.fileno())

@@ -22,6 +22,7 @@ import pytest
 
 from oasis import open_run
 from oasis.inference.calls import prompt_text
+from oasis.runs.checked_batches import checked_batches
 from oasis.runs.lines import content_of
 from oasis.runs.verification import verify
 from oasis.testing.same_runs import run_differences
@@ -210,7 +211,7 @@ def journalled(path: Path) -> Counter[str]:
             add(content_of(line))  # a changed bit leaves JSON that its checksum gives away
     for stream in (path / "current").glob("llm_calls-*.arrows"):
         with contextlib.suppress(OSError, pa.ArrowException), pa.memory_map(str(stream)) as file:
-            for batch in pa.ipc.open_stream(file) if stream.stat().st_size else ():
+            for batch in checked_batches(pa.ipc.open_stream(file)) if stream.stat().st_size else ():
                 for row in batch.to_pylist():
                     add(row)
     for block in (path / "llm_calls").glob("[0-9]*.parquet"):
