@@ -80,24 +80,33 @@ def forest(results: Results) -> Figure:
     panels: dict[tuple[Row, ...], list[str]] = {}
     for (outcome,), part in known.group_by("outcome", maintain_order=True):
         panels.setdefault(tuple(part.select("arm", "baseline", "point").rows()), []).append(str(outcome))
-    lines = [(rows, names[i : i + _COLUMNS]) for rows, names in panels.items() for i in range(0, len(names), _COLUMNS)]
-    heights = [1.0 + 0.3 * len(rows) for rows, _ in lines]
+    heights = [(1.0 + 0.3 * len(rows)) * -(-len(names) // _columns(len(names))) for rows, names in panels.items()]
     figure = Figure(figsize=(11, sum(heights)), dpi=110, layout="constrained")
-    grid = figure.subplots(len(lines), _COLUMNS, sharey="row", squeeze=False, height_ratios=heights)
-    sure = 1 - results.design.experiment.level
-    for (rows, outcomes), line in zip(lines, grid, strict=True):
-        for axes in line[len(outcomes) :]:
+    parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights).flat
+    for part, (rows, outcomes) in zip(parts, panels.items(), strict=True):
+        columns = _columns(len(outcomes))
+        grid = part.subplots(-(-len(outcomes) // columns), columns, sharey=True, squeeze=False)
+        for axes in grid.flat[len(outcomes) :]:
             axes.set_visible(False)
-        for axes, outcome in zip(line, outcomes, strict=False):
+        for axes, outcome in zip(grid.flat, outcomes, strict=False):
             axes.set_title(outcome.replace("_", " "))
-            axes.axvline(0, color=INK, lw=0.8)
-            for row, effect in enumerate(known.filter(pl.col("outcome") == outcome).iter_rows(named=True)):
-                colour = COLOURS[0] if effect["q"] is not None and effect["q"] <= sure else GREY
-                axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
-                axes.plot([effect["estimate"]], [row], "o", ms=5, color=colour)
+            _draw_effects(axes, known.filter(pl.col("outcome") == outcome), 1 - results.design.experiment.level)
             axes.set_yticks(range(len(rows)), [_contrast(*row) for row in rows])
             axes.set_ylim(len(rows) - 0.5, -0.5)
     return figure
+
+
+def _columns(panels: int) -> int:
+    """Return in how many columns panels stand, so that few places are empty."""
+    return 2 if panels in (2, 4) else min(panels, _COLUMNS)
+
+
+def _draw_effects(axes: Axes, effects: pl.DataFrame, sure: float) -> None:
+    axes.axvline(0, color=INK, lw=0.8)
+    for row, effect in enumerate(effects.iter_rows(named=True)):
+        colour = COLOURS[0] if effect["q"] is not None and effect["q"] <= sure else GREY
+        axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.5, solid_capstyle="butt")
+        axes.plot([effect["estimate"]], [row], "o", ms=5, color=colour)
 
 
 def _contrast(arm: str, baseline: str, point: str | None) -> str:

@@ -26,6 +26,7 @@ __all__ = ["REPORT", "command_of", "write_experiment_report"]
 
 REPORT = "report.html"
 FIGURES = "figures"
+COMPARISONS = "comparisons"
 
 
 def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Section]]:
@@ -39,9 +40,6 @@ def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Sec
     results = gather(folder)
     results.write()
     sections = list(folder.kind.sections(results, folder.setting))
-    if results.effects["estimate"].is_not_null().any():
-        words = "Differences with their intervals; blue where q is below the level. Numbers are in the table above."
-        sections.insert(0, Section("comparisons", "Comparisons at a glance", (words,), figure=forest(results)))
     if (knowledge := knowledge_section(results)) is not None:
         sections.insert(0, knowledge)
     if (spread := spread_section(results)) is not None:
@@ -49,6 +47,8 @@ def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Sec
     place = folder.path / FIGURES
     place.mkdir(exist_ok=True)
     figures = {s.name: _saved(s.figure, place / f"{s.name}.png") for s in sections if s.figure is not None}
+    if results.effects["estimate"].is_not_null().any():
+        figures[COMPARISONS] = _saved(forest(results), place / f"{COMPARISONS}.png")
     for section in sections:
         if section.table is not None:
             section.table.write_parquet(place / f"{section.name}.parquet")
@@ -96,6 +96,7 @@ def _page(results: Results, sections: list[Section], figures: dict[str, str]) ->
         sections=sections,
         tables={s.name: (_headings(s.table), s.table.rows()) for s in sections if s.table is not None},
         images=figures,
+        overview=figures.get(COMPARISONS),
         limits=folder.kind.limits,
         command=command_of(folder),
         code=folder.made_by.get("code_revision") or str(folder.made_by.get("code_hash"))[:16],
