@@ -216,9 +216,20 @@ def test_parameters_of_every_kind_are_checked_before_anything_is_written(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["herd", "misinformation", "polarization", "recsys-ab", "spread"])
-def test_a_quick_experiment_ends_with_a_report(name: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["experiment", "run", name, "--quick", "--out", str(tmp_path / name), "--quiet"])
+@pytest.mark.parametrize(
+    ("name", "agents", "steps"),
+    [
+        ("herd", 400, 60),
+        ("misinformation", 300, 15),
+        ("polarization", 196, 16),
+        ("recsys-ab", 300, 10),
+        ("spread", 300, 20),
+    ],
+)
+def test_a_packaged_experiment_ends_with_a_report(name: str, agents: int, steps: int, tmp_path: Path) -> None:
+    smaller = ["--set", f"population.agents={agents}", "--set", f"simulation.steps={steps}"]
+    command = ["experiment", "run", name, "--quick", *smaller, "--out", str(tmp_path / name), "--quiet"]
+    result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     assert (tmp_path / name / "report.html").exists()
     assert pl.read_parquet(tmp_path / name / "effects.parquet")["estimate"].is_not_null().any()
