@@ -4,10 +4,12 @@ All are pure: tables or arrays in, tables or numbers out. A number that is not d
 """
 
 from oasis.experiments.measures.amplification import amplification
+from oasis.experiments.measures.attribution import followed_cascades
 from oasis.experiments.measures.cascades import cascade_growth, cascade_measures
 from oasis.experiments.measures.diversity import feed_diversity
 from oasis.experiments.measures.exposure import cross_group_share, exposure_table, gini, post_labels
 from oasis.experiments.measures.generations import branching, generations
+from oasis.experiments.measures.held_out import held_out, related
 from oasis.experiments.measures.herding import SEEDED_VOTES, herding_values, net_scores
 from oasis.experiments.measures.news import news_labels, news_pairs, posts_over_time, reach_over_time
 from oasis.experiments.measures.opinions import (
@@ -32,11 +34,14 @@ from oasis.experiments.measures.sensitivity import (
     rank_list_sensitivity,
     rank_lists,
 )
+from oasis.experiments.measures.shapes import Shapes, SizeWindow, shape_distances
 from oasis.experiments.measures.timing import burstiness, half_times
 
 __all__ = [
     "SEEDED_VOTES",
     "Saturating",
+    "Shapes",
+    "SizeWindow",
     "amplification",
     "ashmans_d",
     "assortativity",
@@ -49,10 +54,12 @@ __all__ = [
     "exposure_table",
     "feed_diversity",
     "fit_saturating",
+    "followed_cascades",
     "generations",
     "gini",
     "half_times",
     "held",
+    "held_out",
     "herding_values",
     "jaccard",
     "net_scores",
@@ -69,5 +76,7 @@ __all__ = [
     "reach_over_time",
     "read_real_cascades",
     "read_real_minutes",
+    "related",
+    "shape_distances",
     "step_functions",
 ]

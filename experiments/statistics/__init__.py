@@ -8,6 +8,7 @@ from oasis.experiments.statistics.equivalence import EQUIVALENCES, Claim, Equiva
 from oasis.experiments.statistics.families import benjamini_hochberg, within_families
 from oasis.experiments.statistics.intervals import MIN_REPLICATES, Interval, bootstrap_t, paired_t
 from oasis.experiments.statistics.pairs import VALUES, paired_values
+from oasis.experiments.statistics.rejection import IDENTIFIED, Posterior, cross_validated, nearest, posterior
 from oasis.experiments.statistics.spread import Spread, spread
 from oasis.experiments.statistics.variance import COMPONENTS, variance_components
 
@@ -15,20 +16,25 @@ __all__ = [
     "COMPONENTS",
     "EFFECTS",
     "EQUIVALENCES",
+    "IDENTIFIED",
     "MIN_REPLICATES",
     "VALUES",
     "Claim",
     "Contrast",
     "Equivalence",
     "Interval",
+    "Posterior",
     "Spread",
     "benjamini_hochberg",
     "bootstrap_t",
+    "cross_validated",
     "effects_table",
     "equivalence",
     "equivalence_table",
+    "nearest",
     "paired_t",
     "paired_values",
+    "posterior",
     "spread",
     "variance_components",
     "within_families",
