@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from oasis.errors import OasisError, RunDirectoryError, ScenarioError, nearest
+from oasis.errors import InputError, OasisError, RunDirectoryError, ScenarioError, nearest
 from oasis.experiments.cells import cells_of
 from oasis.experiments.design import Arm, Design
 from oasis.experiments.event import with_names_replaced
@@ -24,6 +24,8 @@ from oasis.runs.provenance import code_hash, code_revision, versions
 from oasis.scenario import Scenario
 from oasis.scenario_model import with_model
 from oasis.simulation.assembly import assemble
+from oasis.simulation.baselines import with_rates
+from oasis.simulation.components import build_components
 
 __all__ = ["FILE", "OUTCOMES", "CellState", "ExperimentFolder", "Request"]
 
@@ -111,11 +113,13 @@ class ExperimentFolder:
                 f"outcomes: {unknown[0]!r} is not measured by kind {design.experiment.kind!r}"
                 f"{nearest(unknown[0], known)}; it measures {', '.join(known)}"
             )
-        firsts = [(cell, folder.scenario(cell)) for cell in folder.cells[: len(design.arms)]]
+        firsts = [(cell, folder.scenario(cell)) for cell in folder.cells if cell.replicate == 1]
+        for cell, scenario in firsts:
+            _check_components(cell, scenario)
         if (path / FILE).exists():
             folder._check_same(cls.open(path))
             return folder
-        for cell, scenario in firsts:
+        for cell, scenario in firsts[: len(design.arms)]:
             if folder._arm(cell).anonymised and not folder.shares_population:
                 folder._check_names(cell, scenario)
         if path.exists() and any(path.iterdir()):
@@ -229,3 +233,12 @@ class ExperimentFolder:
                 f"{self.path}: was begun by another version of the code; its runs would not be comparable with new"
                 " ones; choose another --out"
             )
+
+
+def _check_components(cell: Cell, scenario: Scenario) -> None:
+    """Find now, not in the run, a component that there is not, or a parameter that it does not take."""
+    try:
+        build_components(with_rates(scenario))
+    except InputError as error:
+        point = "".join(f", {key} = {value}" for key, value in cell.point.items())
+        raise ScenarioError(f"arm {cell.arm!r}{point}: {error}") from None

@@ -12,8 +12,8 @@ from oasis.errors import InputError
 from oasis.plugins import parse_parameters
 from oasis.scenario import Scenario
 from oasis.scenario_model import deciding_parameters
-from oasis.simulation.assembly import check_endpoint
 from oasis.simulation.baselines import deciding, with_rates
+from oasis.simulation.components import check_endpoint
 from oasis.simulation.policy_names import policy_names
 
 __all__ = ["asked_policy", "asking_scenario", "shadowed_policy"]

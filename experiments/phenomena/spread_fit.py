@@ -23,7 +23,7 @@ from oasis.randomness import Draws
 from oasis.runs import Run
 from oasis.scenario import Scenario
 
-__all__ = ["SpreadFit", "SpreadFitParameters"]
+__all__ = ["SpreadFit", "SpreadFitParameters", "real_target"]
 
 
 class CascadesFile(Parameters):
@@ -89,7 +89,7 @@ class SpreadFit(Kind):
         """Draw the parameters, and add the source posts."""
         parameters = _parameters(setting)
         if setting.data is not None:
-            _real(setting.data, parameters.data)
+            real_target(setting.data, parameters.data)
         return with_seeds(scenario.with_values(_values(cell, parameters, setting)), parameters.seeds)
 
     def measure(self, run: Run, cell: Cell, setting: Setting) -> Measured:
@@ -112,7 +112,7 @@ class SpreadFit(Kind):
     def sections(self, results: Results, setting: Setting) -> Sequence[Section]:
         """Show what the cascades say of each parameter, and how near the fitted model comes to those held out."""
         parameters = _parameters(setting)
-        target = None if setting.data is None else _real(setting.data, parameters.data)
+        target = None if setting.data is None else real_target(setting.data, parameters.data)
         return sections(results, target, parameters.prior, parameters.truth, parameters.keep)
 
 
@@ -128,7 +128,14 @@ def _values(cell: Cell, parameters: SpreadFitParameters, setting: Setting) -> Ma
     return dict(zip(parameters.prior, (bounds[:, 0] + even * (bounds[:, 1] - bounds[:, 0])).tolist(), strict=True))
 
 
-def _real(folder: Path, data: CascadesFile) -> Target:
+def real_target(folder: Path, data: CascadesFile) -> Target:
+    """Read the real cascades of a folder, parted.
+
+    Raises
+    ------
+    InputError
+        Naming the file or key that is missing or wrong.
+    """
     table = read_real_cascades(folder / data.file)
     try:
         group = related(table, data.same_story)

@@ -93,7 +93,7 @@ def _said(fit: Fit, short: Sequence[str], prior: Sequence[Sequence[float]], trut
         f" nearest to the {int((~fit.target.held_out).sum())} that are fitted to ({fit.target.name}): the"
         " Kolmogorov-Smirnov distance of sizes plus that of depths given size (rejection: Pritchard et al. 1999). The"
         f" interval holds {fit.level:.0%} of the kept draws.",
-        "Whether the data could say anything is tried with each draw in turn as the truth, inferred from the others:"
+        "Whether the data could say anything is tried with each kept draw as the truth, inferred from all others:"
         " error_cv is the squared error over the variance of the prior (0 exact, 1 nothing learnt; Csillery et al."
         " 2012), covered_cv how often the truth was inside its interval. A parameter is called identified where the"
         f" standard deviation of the kept draws and error_cv are both at most {IDENTIFIED:g} of the prior's.",
@@ -110,8 +110,7 @@ def _said(fit: Fit, short: Sequence[str], prior: Sequence[Sequence[float]], trut
 
 def word(narrowed: float, error: float) -> str:
     """Return whether a parameter is identified: yes, weakly (one of the two says so), or no."""
-    says = (narrowed <= IDENTIFIED) + (error <= IDENTIFIED)
-    return ("no", "weakly", "yes")[int(says)]
+    return ("no", "weakly", "yes")[int(narrowed <= IDENTIFIED) + int(error <= IDENTIFIED)]
 
 
 def _correlations(fit: Fit, short: Sequence[str]) -> Section:
@@ -144,7 +143,7 @@ def _near(fit: Fit) -> Section:
         f" {int(fit.target.held_out.sum())} held out, which share no root user and no story with them. Of the draws,"
         " the mean of their distributions is compared: the kept ones, and all of them, for which nothing was fitted."
         " Log-normal sizes with the depths of what is fitted to know nothing of agents. Two samples of the same"
-        " cascades are as far apart as the last rows say, and no right model comes nearer.",
+        " cascades are as far apart as the last rows say: within that range they cannot tell a model from the truth.",
     )
     return Section("distances", "How near the fitted model comes", text, table, printed=True)
 

@@ -132,14 +132,9 @@ class Fit:
 
     @cached_property
     def validation(self) -> tuple[F64, F64]:
-        """Error and coverage of each parameter where every draw is taken for the data in turn."""
-        away = np.stack(
-            [
-                self.distances(self.shapes.take([i])) if self.enough[i] else np.full(len(self.draws), np.nan)
-                for i in range(len(self.draws))
-            ]
-        )
-        return cross_validated(self.draws, away, self.keep, level=self.level)
+        """Error and coverage of each parameter where each kept draw is taken for the truth in turn."""
+        away = np.stack([self.distances(self.shapes.take([i])) for i in self.kept])
+        return cross_validated(self.draws, self.kept, away, self.keep, level=self.level)
 
     def beside(self) -> Mapping[str, tuple[F64, F64]]:
         """Return distances to the cascades fitted to and to those held out, of the fit and of what knows less."""

@@ -80,15 +80,22 @@ def posterior(draws: npt.ArrayLike, kept: npt.ArrayLike, level: float = 0.95) ->
 
 
 def cross_validated(
-    draws: npt.ArrayLike, distances: npt.ArrayLike, share: float, least: int = 20, level: float = 0.95
+    draws: npt.ArrayLike,
+    truths: npt.ArrayLike,
+    distances: npt.ArrayLike,
+    share: float,
+    least: int = 20,
+    level: float = 0.95,
 ) -> tuple[F64, F64]:
-    """Take each draw for the truth in turn and infer it from the others.
+    """Take some draws for the truth, in turn, and infer each from all others.
 
     Parameters
     ----------
     draws : array_like, shape (n, p)
-    distances : array_like, shape (n, n)
-        Of each draw's outcome (columns) from each taken for the data (rows); NaN where they cannot be compared.
+    truths : array_like of int, shape (t,)
+        Rows of `draws`: those that are kept, to see what can be known where the data are.
+    distances : array_like, shape (t, n)
+        Of each draw's outcome (columns) from that of each truth (rows); NaN where they cannot be compared.
 
     Returns
     -------
@@ -98,10 +105,9 @@ def cross_validated(
     covered : ndarray, shape (p,)
         Share of truths inside their interval; `level` if the intervals are right.
     """
-    every, away = np.asarray(draws, np.float64), np.array(distances, np.float64)
-    np.fill_diagonal(away, np.nan)
-    truths = np.flatnonzero((~np.isnan(away)).sum(axis=1) >= least)
-    found = [posterior(every, nearest(away[i], share, least), level) for i in truths]
+    every, rows, away = np.asarray(draws, np.float64), np.asarray(truths), np.array(distances, np.float64)
+    away[np.arange(len(rows)), rows] = np.nan
+    found = [posterior(every, nearest(each, share, least), level) for each in away]
     means, lows, highs = (np.stack([getattr(f, name) for f in found]) for name in ("mean", "low", "high"))
-    error = ((means - every[truths]) ** 2).mean(axis=0) / every[truths].var(axis=0)
-    return error, ((lows <= every[truths]) & (every[truths] <= highs)).mean(axis=0)
+    error = ((means - every[rows]) ** 2).mean(axis=0) / every.var(axis=0)
+    return error, ((lows <= every[rows]) & (every[rows] <= highs)).mean(axis=0)

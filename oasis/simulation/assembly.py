@@ -1,9 +1,8 @@
-"""Build the parts of a run from its scenario: components by name, the world from the population."""
+"""Build the parts of a run from its scenario: its components, and the world from the population."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from oasis.errors import InputError, ScenarioError
+from oasis.errors import ScenarioError
 from oasis.interfaces import Activation, ChecksAgents, ChecksTexts, Platform, Policy, Recommender
 from oasis.plugins import available, load
 from oasis.population import load_population
@@ -19,13 +18,13 @@ from oasis.randomness import Draws
 from oasis.scenario import PolicyConfig, Scenario
 from oasis.selection import Selection, select
 from oasis.simulation import baselines
+from oasis.simulation.components import build_components, naming
 from oasis.simulation.point import Point
-from oasis.simulation.policy_names import policy_names
 from oasis.world.snapshot import restore
 from oasis.world.tables import users_frame
 from oasis.world.world import World
 
-__all__ = ["Parts", "assemble", "build_recommender", "check_endpoint"]
+__all__ = ["Parts", "assemble"]
 
 
 @dataclass
@@ -71,18 +70,9 @@ def assemble(
     """
     scenario = baselines.with_rates(scenario)
     draws = Draws(scenario.simulation.seed)
-    platform_class = load("platforms", scenario.platform.kind)
-    platform = platform_class.from_parameters(scenario.platform.allowed, baselines.rules(scenario))
-    kind = platform.default_recommender if scenario.recsys.kind is None else scenario.recsys.kind
-    recommender = build_recommender(kind, scenario.recsys.parameters)
-    if point is not None and point.recommender is not None:
-        recommender = build_recommender(**point.recommender)
-    activation = load("activations", scenario.activation.kind).from_parameters(scenario.activation.parameters)
-    entries = baselines.deciding(scenario)
-    names = policy_names(entries)
-    policies = [_build_policy(entry, number) for number, entry in enumerate(entries)]
-    if needs_endpoint:
-        check_endpoint(scenario, names, policies)
+    made = build_components(scenario, needs_endpoint, point)
+    platform, recommender, activation = made.platform, made.recommender, made.activation
+    entries, names, policies = made.entries, made.policy_names, made.policies
     embedder = None
     if (
         embeds
@@ -97,7 +87,7 @@ def assemble(
     if embedder is not None:
         world.attach_embedder(embedder)
     refused, warnings = _populate(world, scenario, draws) if point is None else ([], [])
-    owners = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
+    owners: dict[str, Any] = {"platform": platform, "recsys": recommender, **dict(zip(names, policies, strict=True))}
     for owner, part in owners.items():
         for name, store in part.tables().items():
             world.register(f"{owner}.{name}", store)
@@ -116,29 +106,13 @@ def assemble(
     )
 
 
-def _build_policy(entry: PolicyConfig, number: int) -> Policy:
-    policy_class = load("policies", entry.kind)
-    with _naming(entry, number):
-        policy: Policy = policy_class.from_parameters(entry.parameters)
-    return policy
-
-
-@contextmanager
-def _naming(entry: PolicyConfig, number: int) -> Iterator[None]:
-    """Say which ``[[policies]]`` entry an error is about."""
-    try:
-        yield
-    except InputError as error:
-        raise ScenarioError(f"policies.{number} ({entry.kind}): {error}") from None
-
-
 def _check_named_agents(
     world: World, scenario: Scenario, entries: Sequence[PolicyConfig], policies: Sequence[Policy]
 ) -> None:
     newcomers = any(entry.kind == "sign_up" for entry in scenario.interventions)
     for number, (entry, policy) in enumerate(zip(entries, policies, strict=True)):
         if isinstance(policy, ChecksAgents):
-            with _naming(entry, number):
+            with naming(entry, number):
                 policy.check_agents(world.users["policy"], number, newcomers)
 
 
@@ -146,7 +120,7 @@ def _check_texts(world: World, scenario: Scenario, entries: Sequence[PolicyConfi
     for number, (entry, policy) in enumerate(zip(entries, policies, strict=True)):
         if isinstance(policy, ChecksTexts):
             said = pa.array(list(_strings([change.arguments for change in scenario.interventions])), pa.large_string())
-            with _naming(entry, number):
+            with naming(entry, number):
                 policy.check_texts(pa.chunked_array([*world.texts.to_arrow()["text"].chunks, said], pa.large_string()))
 
 
@@ -176,34 +150,6 @@ def _populate(world: World, scenario: Scenario, draws: Draws) -> tuple[list[dict
     )
     population = baselines.people(scenario, population, draws)
     return population.refused_rows, population.install(world)
-
-
-def check_endpoint(scenario: Scenario, names: Sequence[str], policies: Sequence[Policy]) -> None:
-    """Refuse policies that ask a language model where the scenario names none, or none that can do what they need.
-
-    Raises
-    ------
-    ScenarioError
-    """
-    asking = [name for name, policy in zip(names, policies, strict=True) if policy.needs_inference]
-    llm = scenario.llm
-    if asking and llm.backend == "server" and (not llm.endpoints or llm.model is None):
-        raise ScenarioError(
-            f"policy {asking[0]!r} asks a language model, and none is named: give --llm URL --model NAME, "
-            'or [llm] endpoints and model, or [llm] backend = "local"'
-        )
-    scoring = [name for name, policy in zip(names, policies, strict=True) if getattr(policy, "needs_scores", False)]
-    if scoring and llm.backend == "server":
-        raise ScenarioError(
-            f"policy {scoring[0]!r} has decoding = 'score', for which servers give no log-probabilities of given texts;"
-            ' run the model in this process (--llm local, or [llm] backend = "local"), or set decoding = "choice"'
-        )
-
-
-def build_recommender(kind: str, parameters: Mapping[str, object]) -> Recommender:
-    """Return a recommender by name."""
-    recommender: Recommender = load("recommenders", kind).from_parameters(parameters)
-    return recommender
 
 
 def _assign_policies(world: World, entries: Sequence[PolicyConfig], names: Sequence[str], draws: Draws) -> None:

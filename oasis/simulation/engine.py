@@ -28,9 +28,10 @@ from oasis.interfaces import (
 from oasis.kernels.threads import both
 from oasis.records import INTERVIEWS, LATER, LLM_CALLS
 from oasis.scenario import Intervention
-from oasis.simulation.assembly import Parts, build_recommender
+from oasis.simulation.assembly import Parts
 from oasis.simulation.baselines import recommending
 from oasis.simulation.commit import commit
+from oasis.simulation.components import build_recommender
 from oasis.simulation.interventions import Scheduled, schedule
 from oasis.simulation.metrics import step_metrics
 from oasis.simulation.phases import decide, observe, policy_context

@@ -222,5 +222,6 @@ def test_data_beside_a_model_without_an_event_are_said_to_be_unchecked(tmp_path:
 
 def test_no_model_named_is_bad_input(tmp_path: Path) -> None:
     scenario = {"simulation": {"steps": 1}, "population": {"agents": 8}, "policies": [{"kind": "llm"}]}
-    with pytest.raises(InputError, match="no endpoint"):
-        ask_closed_book(begin(tmp_path / "x", None, scenario=scenario))
+    with pytest.raises(InputError, match="arm 'a': policy 'llm' asks a language model, and none is named"):
+        begin(tmp_path / "x", None, scenario=scenario)
+    assert not (tmp_path / "x").exists()

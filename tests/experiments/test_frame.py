@@ -215,6 +215,14 @@ def test_parameters_of_every_kind_are_checked_before_anything_is_written(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_parameter_that_a_policy_does_not_take_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    key = "policies.0.parameters.coefficients.repost"
+    scenario = {**values()["scenario"], "policies": [{"kind": "choice"}]}
+    with pytest.raises(InputError, match="arm 'chronological', .*unknown feature repost.aeg"):
+        begin(tmp_path / "x", scenario=scenario, sweep={key: [{"age": -0.1}, {"aeg": -0.2}]})
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "agents", "steps"),
