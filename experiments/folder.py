@@ -185,10 +185,17 @@ class ExperimentFolder:
         return made.with_absolute_paths()
 
     def with_model(self, scenario: Scenario) -> Scenario:
-        """Return a scenario with the language model that the request names."""
+        """Return a scenario with the language model that the request names.
+
+        Where the design says itself which agents it decides for, in whichever arm, no others are taken over.
+        """
         r = self.request
         file = None if r.model_path is None else Path(r.model_path)
-        return with_model(scenario, r.endpoint, r.model, r.llm_share, file)
+        return with_model(scenario, r.endpoint, r.model, r.llm_share, file, takes_over=not self._says_who_asks)
+
+    @cached_property
+    def _says_who_asks(self) -> bool:
+        return self.design.says_who_asks(self.request.changes)
 
     def place(self, cell: Cell) -> Path:
         """Return the folder of a run and what was measured in it."""

@@ -82,8 +82,9 @@ def run(
     The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
     """
     design = _design(name)
-    named = (endpoint is not None or model_path is not None) and llm_share is None
     changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
+    named = (endpoint is not None or model_path is not None) and llm_share is None
+    named = named and not design.says_who_asks(changes)
     deciders: Literal["choice", "llm"] = "llm" if named or design.asks_model else "choice"
     some = endpoint is not None or model_path is not None or llm_share is not None
     left_out = design.left_out(deciders, some, changes)
