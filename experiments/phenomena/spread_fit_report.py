@@ -101,7 +101,7 @@ def _said(fit: Fit, short: Sequence[str], prior: Sequence[Sequence[float]], trut
     if truth is not None:
         text.append("There are no data: one run with the values in the column truth stands for them.")
     if unknown := [name for name, how in zip(short, said, strict=True) if how != "yes"]:
-        text.append(f"Not identified by these cascades: {', '.join(unknown)}. Other values do as well.")
+        text.append(f"Not identified, or weakly, by these cascades: {', '.join(unknown)}. Other values do as well.")
     table = pl.DataFrame(columns)
     return Section(
         "fit", "What the cascades say of the parameters", text, table, _posteriors(fit, short, ends, truth), True
@@ -126,7 +126,8 @@ def _correlations(fit: Fit, short: Sequence[str]) -> Section:
 
 def _near(fit: Fit) -> Section:
     """Return distances to cascades fitted to and held out, with the ceiling."""
-    rows = [(name, *on[0], *off[0]) for name, on, off in ((k, a[None], b[None]) for k, (a, b) in fit.beside().items())]
+    beside = fit.beside()
+    rows: list[tuple[Any, ...]] = [(name, *fitted, *out) for name, (fitted, out) in beside.items()]
     halves, parts = fit.target.ceiling()
     for name, found in (("data, two halves", halves), ("data, parts of these sizes", parts)):
         middle = np.median(found, axis=0)
@@ -144,8 +145,23 @@ def _near(fit: Fit) -> Section:
         " the mean of their distributions is compared: the kept ones, and all of them, for which nothing was fitted."
         " Log-normal sizes with the depths of what is fitted to know nothing of agents. Two samples of the same"
         " cascades are as far apart as the last rows say: within that range they cannot tell a model from the truth.",
+        _verdict(beside["kept draws"][1], np.quantile(parts, 0.975, axis=0)),
     )
     return Section("distances", "How near the fitted model comes", text, table, printed=True)
+
+
+def _verdict(apart: np.ndarray, most: np.ndarray) -> str:
+    """Return what distances to the cascades held out mean, beside those of the data's own parts: sizes, depths."""
+    near = apart <= most
+    words = [
+        f"{what} ({far:.2f}, at most {limit:.2f})"
+        for what, far, limit in zip(("sizes", "depths"), apart, most, strict=True)
+    ]
+    if near.all() or not near.any():
+        how, than = ("as near to", "as") if near.all() else ("farther from", "than")
+        return f"The kept draws are {how} what was held out {than} the data's own parts are, in {' and '.join(words)}."
+    yes, no = words if near[0] else reversed(words)
+    return f"The kept draws are as near to what was held out as the data's own parts are in {yes}, and farther in {no}."
 
 
 @styled
@@ -203,6 +219,9 @@ def _drawn_cascades(fit: Fit) -> Figure:
         right.plot(range(len(window.cuts) + 1), _mean_depth(shapes.depth[0]), "o-", color=colour, lw=2)
     left.plot([], [], color=COLOURS[0], lw=1, label="kept draws")
     left.set_xscale("log")
+    ticks = np.unique(np.geomspace(window.low, window.high, 6).round(-1 if window.low >= 50 else 0)).astype(int)
+    left.set_xticks(ticks, [str(tick) for tick in ticks])
+    left.set_xticks([], minor=True)
     left.set_xlabel("users")
     left.set_ylabel("share of cascades")
     left.legend()

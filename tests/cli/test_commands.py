@@ -269,3 +269,10 @@ def test_the_library_is_what_the_command_is(finished: Path) -> None:
     scenario = Scenario.load(finished.parent / "small.toml")
     summary = asyncio.run(Simulation(scenario).run())
     assert summary.state_hash == open_run(finished).manifest.state_hash
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "oasis", "run", str(tmp_path / "none.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"Error: {tmp_path / 'none.toml'}: no such scenario file\n"
