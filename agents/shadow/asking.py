@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from oasis.actions import Action
 from oasis.agents.choice.model import ChoiceParameters, Model
 from oasis.agents.llm import LLM
 from oasis.agents.shadow.answers import Answers, Batch, foretell
+from oasis.agents.shadow.begun import fate
 from oasis.errors import FailureLimitError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Applied, Decisions, InferenceClient, Observations, PolicyContext
@@ -46,6 +48,8 @@ class Asking:
     draws : Draws
     share : float
         Of activations that are asked about.
+    keep : Path, optional
+        Where answers are kept.
     on_step : callable, optional
 
     Attributes
@@ -66,9 +70,11 @@ class Asking:
         config: LLMConfig,
         draws: Draws,
         share: float,
+        keep: Path | None = None,
         on_step: OnStep | None = None,
     ) -> None:
-        self._policy, self._parameters, self._client, self._calls = policy, parameters, client, calls
+        self._policy, self._parameters, self._client = policy, parameters, client
+        self.calls, self.keep = calls, keep
         self._draws, self._share, self._on_step = draws, share, on_step
         self._coverage = Coverage(["llm"], [True], config.failure_limit, config.failure_window)
         self._counted = 0
@@ -110,7 +116,7 @@ class Asking:
         """
         self._policy.committed(world, decisions, applied)
         rows = self._client.take_records()
-        self._calls.add(rows)
+        self.calls.add(rows)
         self.records.append(rows)
         new, self._counted = self.answers.batches[self._counted :], len(self.answers.batches)
         for batch in sorted(new, key=lambda each: int(each.agents[0])):
@@ -131,5 +137,5 @@ class Asking:
     def _judge(self, at_end: bool) -> None:
         if (excess := self._coverage.excess(at_end)) is not None:
             raise FailureLimitError(
-                f"{excess}; nothing was kept. To accept that, give --set llm.failure_limit=SHARE (0 to 1)"
+                f"{excess}; {fate(self.keep)}. To accept that, give --set llm.failure_limit=SHARE (0 to 1)"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +14,11 @@ import pyarrow as pa
 from oasis.actions import Outcome
 from oasis.agents.shadow.answers import Answers
 from oasis.agents.shadow.asking import Asking, OnStep
+from oasis.agents.shadow.begun import Begun, fate
 from oasis.agents.shadow.model_asked import asked_policy, asking_scenario, shadowed_policy
 from oasis.agents.shadow.scoring import Scores, score
-from oasis.errors import BudgetError, InferenceError, InputError
-from oasis.inference import build_client, model_name
+from oasis.errors import BudgetError, InferenceError, InputError, NoEndpointError
+from oasis.inference import RecordedAnswers, build_client, model_name
 from oasis.interfaces import InferenceClient
 from oasis.randomness import Draws
 from oasis.runs import open_run
@@ -95,12 +97,12 @@ async def shadow_run(
     *,
     inference: InferenceClient | None = None,
     batch_size: int = 8_192,
-    keep_prompts: bool = False,
+    keep: Path | None = None,
     on_step: OnStep | None = None,
 ) -> Shadow:
     """Ask a language model about a share of the decisions of a run's choice policy.
 
-    The run's steps are executed again in memory and compared with the record; nothing is written. What the model
+    The run's steps are executed again in memory and compared with the record; the run stays as it is. What the model
     answers is not done: each question is put to an agent as the run made it.
 
     Parameters
@@ -119,8 +121,9 @@ async def shadow_run(
         Instead of the client that ``[llm]`` describes. It is not closed.
     batch_size : int
         Most agents looked at together; it changes nothing that is found.
-    keep_prompts : bool
-        Whether `Shadow.records` has the prompts.
+    keep : Path, optional
+        A folder for answers as they come, with their prompts: where it holds some of the same questions, these are not
+        asked again.
 
     Raises
     ------
@@ -133,26 +136,27 @@ async def shadow_run(
     """
     if not 0 < share <= 1:
         raise InputError(f"share must be above 0 and at most 1, got {share}")
-    scenario = Scenario.from_dict(open_run(directory).manifest.scenario)
+    run = open_run(directory)
+    scenario = Scenario.from_dict(run.manifest.scenario)
     name, parameters = shadowed_policy(directory, scenario, policy)
     asking_with = asking_scenario(scenario, llm, overrides)
     asked = asked_policy(asking_with, needs_endpoint=inference is None)
     calls = CallCounts(asking_with.budget)
-    client = inference or build_client(
-        asking_with.llm, seed=scenario.simulation.seed, keep_prompt=lambda agent: keep_prompts, meter=calls
-    )
-    asking = Asking(asked, parameters, client, calls, asking_with.llm, Draws(seed), share, on_step)
-    try:
-        await watch_steps(directory, {name: asking.look}, {name: asking.committed}, batch_size=batch_size)
-    except BudgetError as error:
-        used = calls.used_up() or str(error)
-        raise BudgetError(
-            f"{used} is used up after {asking.asked:,} agents were asked; nothing was kept. Ask a smaller --share,"
-            f" or give --set {used.split()[0]}=MORE"
-        ) from None
-    finally:
-        if inference is None:
-            await client.close()
+    with ExitStack() as stack:
+        begun = None
+        if keep is not None and inference is None:
+            settings = {"run": run.manifest.state_hash, "policy": name, "share": share, "seed": seed}
+            begun = stack.enter_context(Begun.at(keep, {**settings, **_asked_by(asking_with)}))
+        client = inference or build_client(
+            asking_with.llm,
+            scenario.simulation.seed,
+            None if begun is None else begun.write,
+            None if begun is None else RecordedAnswers(begun.rows, retry_after_step=-1),
+            keep_prompt=lambda agent: begun is not None,
+            meter=calls,
+        )
+        asking = Asking(asked, parameters, client, calls, asking_with.llm, Draws(seed), share, keep, on_step)
+        await _ask(directory, name, asking, client, batch_size, closes=inference is None)
     if not asking.asked:
         raise InputError(
             f"{directory}: none of {asking.activations:,} activations of {name!r} was drawn; give a larger --share"
@@ -160,7 +164,7 @@ async def shadow_run(
     asking.end()
     counts = _counts(asking)
     if not counts["answered"]:
-        raise InferenceError(f"none of {asking.asked:,} questions was answered; nothing was kept")
+        raise InferenceError(f"none of {asking.asked:,} questions was answered; {fate(keep)}")
     scores = score(asking.answers, Draws(seed))
     counts |= {key: getattr(scores, key) for key in ("agents", "occasions", "actions", "scored")}
     model = model_name(asking_with.llm) or "unnamed"
@@ -177,6 +181,32 @@ async def shadow_run(
         answers=asking.answers,
         records=pa.concat_tables(asking.records),
     )
+
+
+async def _ask(
+    directory: Path, policy: str, asking: Asking, client: InferenceClient, batch_size: int, closes: bool
+) -> None:
+    try:
+        await watch_steps(directory, {policy: asking.look}, {policy: asking.committed}, batch_size=batch_size)
+    except BudgetError as error:
+        used = asking.calls.used_up() or str(error)
+        raise BudgetError(
+            f"{used} is used up after {asking.asked:,} agents were asked; {fate(asking.keep)}. Give"
+            f" --set {used.split()[0]}=MORE, or ask a smaller --share"
+        ) from None
+    except NoEndpointError as error:
+        raise NoEndpointError(f"{error}; {fate(asking.keep)}") from None
+    finally:
+        if closes:
+            await client.close()
+
+
+def _asked_by(scenario: Scenario) -> dict[str, Any]:
+    """Return what answers follow from beside the question: model and how it is asked, but not how it is reached."""
+    values = scenario.decisive()
+    for name in ("attempts", "failure_limit", "failure_window"):  # with these, what is missing may be asked for
+        values["llm"].pop(name)
+    return {"llm": values["llm"], "policy parameters": values["policies"][0]["parameters"]}
 
 
 def _counts(asking: Asking) -> dict[str, int]:

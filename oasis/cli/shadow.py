@@ -76,13 +76,16 @@ def shadow(
     agent would be, with what the agent saw and remembered then. Printed is how well the choice model foretells the
     answers: log loss, calibration and actions per activation, with intervals over agents.
 
-    Without --out nothing is written. Ctrl-C ends it, and nothing is kept.
+    With --out answers are kept as they come, in a folder beside it: after Ctrl-C, a kill or a budget that is used up,
+    the same command goes on from them. Without it nothing is written.
     """
+    from oasis.agents.shadow.begun import begun_folder, fate, forget
     from oasis.agents.shadow.files import check_folder, write_shadow
     from oasis.agents.shadow.shadow import shadow_run
 
     if out is not None:
         check_folder(out, run)
+    keep = None if out is None else begun_folder(out)
     shown = sys.stderr.isatty() and not quiet
 
     def on_step(step: int, asked: int) -> None:
@@ -95,18 +98,18 @@ def shadow(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
         changes = llm_changes(endpoint, model, model_path)
-        kept = out is not None
-        return await shadow_run(run, share, seed, decided_by, changes, overrides, keep_prompts=kept, on_step=on_step)
+        return await shadow_run(run, share, seed, decided_by, changes, overrides, keep=keep, on_step=on_step)
 
     try:
         found = asyncio.run(ask())
     except asyncio.CancelledError:
-        raise RunStoppedError("stopped on request; nothing was kept, and the run is as it was") from None
+        raise RunStoppedError(f"stopped on request; {fate(keep)}; the run is as it was") from None
     finally:
         if shown:
             click.echo(err=True)
     if out is not None:
         write_shadow(found, out, run)
+        forget(begun_folder(out))
     click.echo(json.dumps(found.summary()) if as_json else _said(found))
     if out is not None:
         click.echo(f"written to {out}", err=True)

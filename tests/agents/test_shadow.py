@@ -341,8 +341,87 @@ def test_an_interrupt_ends_it_in_order(run: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert said.strip() == "Error: stopped on request; nothing was kept, and the run is as it was"
+    assert said.strip() == "Error: stopped on request; nothing was kept; the run is as it was"
     assert not list(tmp_path.iterdir())
+
+
+def shadowed(run: Path, out: Path, server: StubServer, *words: str) -> Any:
+    common = ["shadow", str(run), "--llm", server.url, "--model", "stub", "--share", "0.4", "--quiet"]
+    return CliRunner().invoke(main, [*common, "--out", str(out), *words])
+
+
+def prompts(server: StubServer) -> list[str]:
+    return sorted(json.dumps(body["messages"]) for body in server.requests)
+
+
+def tables(out: Path) -> list[Any]:
+    calls = pl.read_parquet(out / "llm_calls.parquet").drop("latency_ms")
+    summary = json.loads((out / "summary.json").read_text())
+    return [
+        summary,
+        calls.rows(),
+        *(pl.read_parquet(out / name).rows() for name in ("asked.parquet", "occasions.parquet")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return tables and prompts of a shadow that nothing ended."""
+    out = tmp_path_factory.mktemp("undisturbed") / "found"
+    with StubServer() as server:
+        assert shadowed(run, out, server).exit_code == 0
+        assert not out.with_name("found.begun").exists()
+        return tables(out), prompts(server)
+
+
+def same(found: list[Any], other: list[Any]) -> bool:
+    """Compare tables, but for the server's address in calls."""
+    calls = [[[v for v in row if not str(v).startswith("http")] for row in part[1]] for part in (found, other)]
+    return calls[0] == calls[1] and [found[0], *found[2:]] == [other[0], *other[2:]]
+
+
+def test_a_budget_that_is_used_up_loses_no_answer(run: Path, undisturbed: Any, tmp_path: Path) -> None:
+    out, found = tmp_path / "found", undisturbed
+    limit = len(found[1]) // 2
+    with StubServer() as server:
+        said = shadowed(run, out, server, "--set", f"budget.max_calls={limit}")
+        assert said.exit_code == 1
+        assert f"{limit} answers are kept in {out}.begun: the same command goes on from them" in said.stderr
+        assert not out.exists()
+        for words, other in ((["--seed", "5"], "seed"), (["--set", "llm.temperature=0.5"], "llm")):
+            said = shadowed(run, out, server, *words)
+            assert said.exit_code == 2
+            assert f"asked for with another {other}; go on with the same" in said.stderr
+        assert len(server.requests) == limit
+        assert shadowed(run, out, server).exit_code == 0
+        assert prompts(server) == found[1]  # nothing twice, nothing left out
+    assert same(tables(out), found[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["found"]
+
+
+def test_a_kill_loses_no_answer(run: Path, undisturbed: Any, tmp_path: Path) -> None:
+    out, found = tmp_path / "found", undisturbed
+    limit = len(found[1]) // 3
+    words = ["shadow", str(run), "--model", "stub", "--share", "0.4", "--out", str(out), "--set", "llm.concurrency=4"]
+    process: subprocess.Popen[bytes] | None = None
+    came: list[int] = []
+
+    def script(body: dict[str, Any], nth: int) -> None:
+        came.append(nth)
+        if len(came) == limit and process is not None:
+            os.kill(process.pid, signal.SIGKILL)
+
+    with StubServer(script=script, delay_s=0.01) as server:
+        code = "from oasis.cli import main; main()"
+        process = subprocess.Popen([sys.executable, "-c", code, *words, "--llm", server.url])
+        assert process.wait(60) == -signal.SIGKILL
+    with (tmp_path / "found.begun" / "journal.jsonl").open("ab") as file:
+        file.write(b'{"step": 3, "agent_')  # torn
+    with StubServer() as server:
+        assert shadowed(run, out, server).exit_code == 0
+        asked = prompts(server)
+    assert len(found[1]) - limit <= len(asked) <= len(found[1]) - limit + 8
+    assert same(tables(out), found[0])
 
 
 def test_log_loss_is_that_of_the_fit() -> None:
