@@ -174,11 +174,10 @@ class ExperimentFolder:
 
     def scenario(self, cell: Cell) -> Scenario:
         """Return the scenario of a run."""
-        made = self.kind.prepare(self.base_scenario(cell), cell, self.setting)
+        made = self.kind.prepare(self.with_model(self.base_scenario(cell)), cell, self.setting)
         if self.shares_population and made.population.source == "generate":
             shared = {"source": "parquet", "path": str((self.path / POPULATION).resolve())}
             made = made.with_values({"population": shared})
-        made = self.with_model(made)
         event = self.design.event
         if event is not None and self._arm(cell).anonymised:
             made = with_names_replaced(made, event.names)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from oasis.experiments.results import Results
 
-__all__ = ["Cell", "Kind", "Measured", "Section", "Setting"]
+__all__ = ["Cell", "Criterion", "Kind", "Measured", "Section", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,26 @@ class Section:
     printed: bool = False
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """What a judge model is asked of texts that agents wrote (`oasis.experiments.judging`).
+
+    Attributes
+    ----------
+    compare : str
+        Which of two texts, A and B, has more of it.
+    rate : str
+        How much of it one text has, from 1 to 10.
+    more, less : str
+        What more of it is, and less, as in "more for the risk".
+    """
+
+    compare: str
+    rate: str
+    more: str
+    less: str
+
+
 class Kind(Protocol):
     """A phenomenon. Found by name through the entry points ``oasis.experiments``; subclassed, made without arguments.
 
@@ -110,11 +130,14 @@ class Kind(Protocol):
         Names of all that it measures or derives.
     limits : sequence of str
         What the numbers do not say, in plain words.
+    criterion : Criterion or None
+        By what a judge model reads the texts of its table ``answers``; without one nothing is judged.
     """
 
     design: ClassVar[Path]
     outcomes: ClassVar[frozenset[str]]
     limits: ClassVar[Sequence[str]]
+    criterion: ClassVar[Criterion | None] = None
 
     def prepare(self, scenario: Scenario, cell: Cell, setting: Setting) -> Scenario:
         """Return the scenario of a run: what real data bring, and what is drawn anew for each replicate.

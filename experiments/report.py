@@ -16,6 +16,7 @@ from oasis.experiments.closed_book_report import knowledge_section
 from oasis.experiments.figures import forest
 from oasis.experiments.folder import ExperimentFolder
 from oasis.experiments.interfaces import Section
+from oasis.experiments.judging_report import judged_sections
 from oasis.experiments.results import Results, gather
 from oasis.experiments.split import spread_section
 from oasis.experiments.statistics import MIN_REPLICATES
@@ -42,6 +43,7 @@ def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Sec
     sections = list(folder.kind.sections(results, folder.setting))
     if (knowledge := knowledge_section(results)) is not None:
         sections.insert(0, knowledge)
+    sections += judged_sections(results)
     if (spread := spread_section(results)) is not None:
         sections.append(spread)
     place = folder.path / FIGURES

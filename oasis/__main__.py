@@ -2,4 +2,7 @@
 
 from oasis.cli import main
 
-main(prog_name="oasis")
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    main(prog_name="oasis")

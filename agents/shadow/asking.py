@@ -13,12 +13,12 @@ from oasis.actions import Action
 from oasis.agents.choice.model import ChoiceParameters, Model
 from oasis.agents.llm import LLM
 from oasis.agents.shadow.answers import Answers, Batch, foretell
-from oasis.agents.shadow.begun import fate
 from oasis.errors import FailureLimitError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Applied, Decisions, InferenceClient, Observations, PolicyContext
 from oasis.randomness import Draws
 from oasis.records import LLM_CALLS
+from oasis.runs.begun import fate
 from oasis.simulation.calls import CallCounts
 from oasis.simulation.coverage import Coverage
 from oasis.world.world import World

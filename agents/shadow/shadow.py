@@ -14,7 +14,6 @@ import pyarrow as pa
 from oasis.actions import Outcome
 from oasis.agents.shadow.answers import Answers
 from oasis.agents.shadow.asking import Asking, OnStep
-from oasis.agents.shadow.begun import Begun, fate
 from oasis.agents.shadow.model_asked import asked_policy, asking_scenario, shadowed_policy
 from oasis.agents.shadow.scoring import Scores, score
 from oasis.errors import BudgetError, InferenceError, InputError, NoEndpointError
@@ -22,6 +21,7 @@ from oasis.inference import RecordedAnswers, build_client, model_name
 from oasis.interfaces import InferenceClient
 from oasis.randomness import Draws
 from oasis.runs import open_run
+from oasis.runs.begun import Begun, fate
 from oasis.scenario import Scenario
 from oasis.simulation.calls import CallCounts
 from oasis.simulation.watching import watch_steps

@@ -22,6 +22,7 @@ from oasis.scenario import Scenario
 from oasis.simulation.policy_names import policy_names
 
 __all__ = [
+    "ADVICE",
     "ANSWER",
     "MIXED",
     "POPULATIONS",
@@ -42,8 +43,9 @@ F64 = npt.NDArray[np.float64]
 PRIMES = ("risky", "cautious")
 MIXED = "mixed"
 POPULATIONS = (*PRIMES, MIXED)
-ANSWER, STANCE = "dilemma", "stance"
-"""Questions: the one that is put to everybody, and the exact stance of agents without a language model."""
+ANSWER, STANCE, ADVICE = "dilemma", "stance", "advice"
+"""Questions: the one that is put to everybody, the exact stance of agents without a language model, and what those with
+one would advise, in words."""
 STANCE_SCALE = (-500.0, 500.0)
 """So wide that agents without a language model answer with their stance unrounded (docs/choice-model.md)."""
 MOST = 20_000
@@ -85,6 +87,9 @@ class DilemmaParameters(Parameters):
         Without data: what the poser posts before step 1.
     question : str
         What is asked, after the dilemma in the same words.
+    advice : str
+        What agents of language models are asked besides in the first and the last interview, for a text that a judge
+        may read; empty: nothing.
     """
 
     risky: Prime
@@ -94,6 +99,7 @@ class DilemmaParameters(Parameters):
     poser: int = Field(default=1, ge=0)
     dilemma: str = Field(min_length=1)
     question: str = Field(min_length=1)
+    advice: str = "What do you advise, and why? Answer in your own words, in one or two sentences."
 
     def prime(self, name: str) -> Prime:
         """Return that of ``risky`` or ``cautious``."""
@@ -249,17 +255,27 @@ def _primed(people: _People, p: DilemmaParameters) -> list[dict[str, Any]]:
 
 
 def _interviews(scenario: Scenario, agents: int, dilemma: str, p: DilemmaParameters) -> list[dict[str, Any]]:
-    """Return two questions a wave: the dilemma to all but the poser, the stance to those of the choice model."""
+    """Return the questions of each wave: the dilemma to all but the poser, the stance to those of the choice model.
+
+    In the first and the last, those of language models are asked for their advice too.
+    """
     asked = [agent for agent in range(agents) if agent != p.poser]
     names = policy_names(scenario.policies) if scenario.policies else ["choice"]
     kinds = [entry.kind for entry in scenario.policies] or ["choice"]
-    choosing = [name for name, kind in zip(names, kinds, strict=True) if kind == "choice"]
+    of_kind = {
+        kind: [name for name, its in zip(names, kinds, strict=True) if its == kind] for kind in ("choice", "llm")
+    }
     found: list[dict[str, Any]] = []
-    for step in waves(scenario.simulation.steps, p.every):
+    steps = waves(scenario.simulation.steps, p.every)
+    for step in steps:
         common = {"step": step, "kind": "interview"}
         text = f"{dilemma.strip()} {p.question.strip()}"
         found.append({**common, "agents": asked, "question_id": ANSWER, "question": text, "scale": [1.0, 10.0]})
-        of_model = {"ids": asked, "where": {"policy": choosing}}
+        of_model = {"ids": asked, "where": {"policy": of_kind["choice"]}}
         scale = list(STANCE_SCALE)
         found.append({**common, "agents": of_model, "question_id": STANCE, "question": "Stance?", "scale": scale})
+        if p.advice and of_kind["llm"] and step in (steps[0], steps[-1]):
+            of_model = {"ids": asked, "where": {"policy": of_kind["llm"]}}
+            text = f"{dilemma.strip()} {p.advice.strip()}"
+            found.append({**common, "agents": of_model, "question_id": ADVICE, "question": text})
     return found

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from oasis.experiments.interfaces import Cell, Kind, Measured, Section, Setting
+from oasis.experiments.interfaces import Cell, Criterion, Kind, Measured, Section, Setting
 from oasis.experiments.measures import ashmans_d, assortativity, bimodality_coefficient, polarization
 from oasis.experiments.phenomena.dilemma import (
+    ADVICE,
     ANSWER,
     MIXED,
     PRIMES,
@@ -45,6 +46,12 @@ class Polarization(Kind):
         + ["separation", "answered"]
     )
     limits: ClassVar[Sequence[str]] = LIMITS
+    criterion = Criterion(
+        "Which of the two is readier to take the risk?",
+        "How small may the chance of success be for this answer to take the risk? 1: it must be certain; 10: 1 in 10.",
+        "readier for the risk",
+        "more cautious",
+    )
 
     def prepare(self, scenario: Scenario, cell: Cell, setting: Setting) -> Scenario:
         """Prime the population, pose the dilemma, schedule the interviews."""
@@ -79,8 +86,11 @@ class Polarization(Kind):
             if part.shape[1]
         ]
         people = pl.DataFrame({"agent_id": agents, "group": group.astype(str), "first": first, "last": last})
+        tables = {"opinions": people}
+        if (said := advice(run)).height:
+            tables["answers"] = said
         schema = {"after": pl.Int64, "group": pl.String, "opinion": pl.Float64}
-        return Measured(outcomes, {"over_time": pl.concat(over_time).cast(schema), "opinions": people})  # type: ignore[arg-type]
+        return Measured(outcomes, {"over_time": pl.concat(over_time).cast(schema), **tables})  # type: ignore[arg-type]
 
     def sections(self, results: Results, setting: Setting) -> Sequence[Section]:
         """Show shifts beside baselines, means over time, and opinions before and after."""
@@ -107,6 +117,19 @@ def opinions_over_time(run: Run) -> pl.DataFrame:
     values = known["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     opinion = np.where(known["exact"].to_numpy(), opinions_of_stances(values), values)
     return known.select("step", "agent_id").with_columns(opinion=pl.Series(opinion))
+
+
+def advice(run: Run) -> pl.DataFrame:
+    """Return what agents of a language model advised: ``agent_id``, ``wave`` (first, last), ``question``, ``text``."""
+    said = run.interviews.filter(
+        (pl.col("question_id") == ADVICE) & (pl.col("outcome").cast(pl.String) == "accepted")
+    ).select("step", "agent_id", pl.col("question").cast(pl.String), pl.col("text").cast(pl.String))
+    steps = said.select(first=pl.col("step").min(), last=pl.col("step").max())
+    ends = said.join(steps, how="cross").filter(
+        (pl.col("step") == pl.col("first")) | (pl.col("step") == pl.col("last"))
+    )
+    wave = pl.when(pl.col("step") == pl.col("first")).then(pl.lit("first")).otherwise(pl.lit("last"))
+    return ends.select("agent_id", "question", "text", wave=wave).sort("agent_id", "wave").collect()
 
 
 def _mean(opinions: F64) -> float | None:

@@ -29,7 +29,7 @@ LIMITS = (
     "How far primes move stances (parameters.risky, .cautious, .stance_sd) is assumed, not measured.",
     "The opinion of an agent of the choice model is its stance, read without error and without an answer's rounding."
     " The answer of a language model is a number under a schema, once per interview; how well it would repeat it was"
-    " not measured, and no judge model reads what agents write.",
+    " not measured. What agents write is read by a judge model only where one was asked (`oasis experiment judge`).",
     "Shift is along the mean's own first direction. In a mix the mean is near the middle, where that direction is a"
     " matter of chance, so look at group_shift, bimodality and separation there.",
     "The bimodality coefficient passes 5/9 for skewed distributions with one mode too; Hartigan's dip is not computed.",

@@ -3,6 +3,7 @@
 The run is the unit. What happens within a run (agents, posts, steps) is never counted as independent.
 """
 
+from oasis.experiments.statistics.agreement import cohens_kappa, intraclass_correlation
 from oasis.experiments.statistics.effects import EFFECTS, Contrast, effects_table
 from oasis.experiments.statistics.equivalence import EQUIVALENCES, Claim, Equivalence, equivalence, equivalence_table
 from oasis.experiments.statistics.families import benjamini_hochberg, within_families
@@ -27,10 +28,12 @@ __all__ = [
     "Spread",
     "benjamini_hochberg",
     "bootstrap_t",
+    "cohens_kappa",
     "cross_validated",
     "effects_table",
     "equivalence",
     "equivalence_table",
+    "intraclass_correlation",
     "nearest",
     "paired_t",
     "paired_values",

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from oasis.cli.judge import judge_command
 from oasis.cli.language_model import model_path_option
 from oasis.errors import RunStoppedError, ScenarioError
 from oasis.experiments.design import Design
@@ -144,6 +145,9 @@ def status(folder: Path, as_json: bool) -> None:
         if s.state in ("begun", "failed"):
             why = f": {s.error}" if s.error else ""
             click.echo(f"  {s.cell.path}: {s.state}, {s.steps_done} of {s.steps} steps{why}")
+
+
+experiment.add_command(judge_command)
 
 
 def _design(name: str) -> Design:

@@ -79,9 +79,9 @@ def shadow(
     With --out answers are kept as they come, in a folder beside it: after Ctrl-C, a kill or a budget that is used up,
     the same command goes on from them. Without it nothing is written.
     """
-    from oasis.agents.shadow.begun import begun_folder, fate, forget
     from oasis.agents.shadow.files import check_folder, write_shadow
     from oasis.agents.shadow.shadow import shadow_run
+    from oasis.runs.begun import begun_folder, fate, forget
 
     if out is not None:
         check_folder(out, run)

@@ -239,8 +239,9 @@ def test_a_language_model_in_this_process_answers_and_reads(tmp_path: Path) -> N
     answers = run.interviews.collect().with_columns(pl.col("source", "outcome").cast(pl.String))
     assert answers["source"].unique().to_list() == ["llm"]
     assert answers["step"].unique().sort().to_list() == [1, 2]
-    assert answers.height == 8  # all but the poser, twice
-    given = answers.filter(pl.col("outcome") == "accepted")["value"]
+    asked_of = answers["question_id"].value_counts().sort("question_id")
+    assert asked_of.rows() == [("advice", 8), ("dilemma", 8)]  # all but the poser, twice
+    given = answers.filter((pl.col("outcome") == "accepted") & (pl.col("question_id") == "dilemma"))["value"]
     assert len(given)
     assert given.is_between(1, 10).all()
     outcomes = gather(folder).outcome("answered")["value"].to_numpy()

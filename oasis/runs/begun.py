@@ -1,4 +1,4 @@
-"""Answers of a shadow on disk before they are used, so that what was paid for is not asked for again."""
+"""Answers that no run asks for, on disk before they are used: what was paid for is not asked for again."""
 
 from __future__ import annotations
 
@@ -106,6 +106,6 @@ def _check_same(folder: Path, settings: Mapping[str, Any]) -> None:
     plain = json.loads(json.dumps(dict(settings)))
     if others := sorted(name for name in plain | theirs if plain.get(name) != theirs.get(name)):
         raise RunDirectoryError(
-            f"{folder}: holds answers that were asked for with another {', '.join(others)}; go on with the same, choose"
-            " another --out, or remove it"
+            f"{folder}: holds answers that were asked for with another {', '.join(others)}; go on with the same, or"
+            " remove it to ask anew"
         )
