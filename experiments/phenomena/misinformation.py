@@ -66,7 +66,8 @@ class Misinformation(Kind):
     limits: ClassVar[Sequence[str]] = (
         "Whether false news spreads further is assumed here: it is the coefficient that is swept. What the experiment"
         " shows is what moderation does under each assumption. At `veracity` -0.35 the odds of reposting a false item"
-        " are twice those of a true one (about as in Vosoughi et al. 2018), at 0 they are alike, at 0.35 half.",
+        " are twice those of a true one (about as in Vosoughi et al. 2018), at 0 they are alike, at 0.35 half."
+        " `seen` is the pull of the new in the same way: the log odds of reposting what was shown before, 0 for none.",
         "Reach counts agents to whom an item was shown, whether they read it or believed it.",
         "Texts come from a grammar: the false items are not worded as false news is.",
         "Moderation acts on reports or on perfect knowledge of what is false, without delay beyond its schedule.",

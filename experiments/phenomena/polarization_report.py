@@ -128,9 +128,10 @@ def _levels(results: Results) -> pl.DataFrame:
 @styled
 def _means(over_time: pl.DataFrame) -> Figure:
     """Return a panel per population: mean opinion by steps done, a curve per arm; each on a scale of its own."""
+    there = _populations_of(over_time)
     figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
-    grid = figure.subplots(1, len(POPULATIONS))
-    for axes, population in zip(grid, POPULATIONS, strict=True):
+    grid = figure.subplots(1, len(there), squeeze=False)[0]
+    for axes, population in zip(grid, there, strict=True):
         mine = over_time.filter(pl.col("arm").str.starts_with(f"{population}-"))
         axes.set_title(population)
         axes.set_xlabel("steps done")
@@ -138,10 +139,15 @@ def _means(over_time: pl.DataFrame) -> Figure:
             axes.axhline(MIDPOINT, color=GREY, lw=0.8, ls=":")
         for part in _curves_of(mine, population == MIXED):
             draw_curves(axes, part, "after", "opinion")
-        if population == POPULATIONS[0]:
-            axes.set_ylabel("mean opinion, tenths")
+    grid[0].set_ylabel("mean opinion, tenths")
     _one_legend(figure, grid)
     return figure
+
+
+def _populations_of(frame: pl.DataFrame) -> list[str]:
+    """Return the populations that a measured table has, in their order."""
+    found = {population_of(arm) for arm in frame["arm"].unique()}
+    return [population for population in POPULATIONS if population in found]
 
 
 def _curves_of(frame: pl.DataFrame, mixed: bool) -> list[pl.DataFrame]:
@@ -165,9 +171,10 @@ def _one_legend(figure: Figure, panels: Iterable[Axes]) -> None:
 @styled
 def _distributions(opinions: pl.DataFrame) -> Figure:
     """Return a panel per population: shares of agents by opinion, at first and at the end of each arm."""
+    there = _populations_of(opinions)
     figure = Figure(figsize=(11, 4.4), dpi=110, layout="constrained")
-    grid = figure.subplots(1, len(POPULATIONS), sharey=True)
-    for axes, population in zip(grid, POPULATIONS, strict=True):
+    grid = figure.subplots(1, len(there), sharey=True, squeeze=False)[0]
+    for axes, population in zip(grid, there, strict=True):
         mine = opinions.filter(pl.col("arm").str.starts_with(f"{population}-"))
         axes.set_title(population)
         axes.set_xlabel("opinion, tenths")
@@ -177,8 +184,7 @@ def _distributions(opinions: pl.DataFrame) -> Figure:
                 axes.stairs(_shares(part["first"]), _BINS, fill=True, color=GREY, alpha=0.3, label="at first")
             name = str(arm).partition("-")[2]
             axes.stairs(_shares(part["last"]), _BINS, color=COLOURS[number % len(COLOURS)], lw=1.6, label=name)
-        if population == POPULATIONS[0]:
-            axes.set_ylabel("share of agents")
+    grid[0].set_ylabel("share of agents")
     _one_legend(figure, grid)
     return figure
 
