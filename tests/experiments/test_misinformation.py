@@ -19,6 +19,7 @@ SMALL = {
     "simulation.steps": 14,
     "recsys.size": 20,
     "policies.0.parameters.coefficients.repost.veracity": 0.0,
+    "policies.0.parameters.coefficients.repost.seen": -1.5,
 }
 PAIRS = 11
 
