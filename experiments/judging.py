@@ -8,7 +8,7 @@ itself is known. The judge answers at its own temperature of 1: at 0 it would re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -27,13 +27,27 @@ from oasis.interfaces import Completion, InferenceRequest
 from oasis.randomness import Draws
 from oasis.runs.begun import Begun, fate, forget
 from oasis.runs.manifest import write_atomically
+from oasis.runs.process import WriterLock
 
-__all__ = ["ANSWERS", "BEGUN", "JUDGED", "JUDGEMENTS", "KEYS", "WAVES", "judge", "read_judged"]
+__all__ = [
+    "ANSWERS",
+    "BEGUN",
+    "JUDGED",
+    "JUDGEMENTS",
+    "KEYS",
+    "TEMPERATURE",
+    "WAVES",
+    "judge",
+    "read_judged",
+    "read_judgements",
+]
 
 ANSWERS = "answers"
-"""The measured table that is judged: ``agent_id``, ``wave`` (first, last), ``question``, ``text``."""
+"""The measured table that is judged: ``agent_id``, ``wave`` (first, last), ``question``, ``text``, and ``shown``: the
+text as a judge sees it, without names of accounts."""
 JUDGED, JUDGEMENTS = "judged.json", "judgements.parquet"
 BEGUN = "judging"
+TEMPERATURE = 1.0
 _TEXT = 1000
 _TIMES = 2
 _RULES = (
@@ -42,6 +56,8 @@ _RULES = (
 )
 KEYS = ["arm", "point", "replicate", "agent_id"]
 WAVES = ("first", "last")
+Tell = Callable[[str], None]
+_SAID = {"model", "pairs", "answered_twice", "drawn", "questions", "tokens", "temperature"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +73,15 @@ class _Question:
     options: tuple[str, ...] | tuple[int, ...]
 
 
-async def judge(results: Results, config: LLMConfig, pairs: int) -> pl.DataFrame:
+async def judge(results: Results, config: LLMConfig, pairs: int, tell: Tell | None = None) -> pl.DataFrame:
     """Ask about `pairs` agents of each run with answers, and write ``judgements.parquet`` and ``judged.json``.
 
     Answers are on disk as they come: the same call goes on after an interrupt.
+
+    Parameters
+    ----------
+    tell : callable, optional
+        ``tell(words)`` is told what will be asked, before it is.
 
     Returns
     -------
@@ -71,7 +92,8 @@ async def judge(results: Results, config: LLMConfig, pairs: int) -> pl.DataFrame
     Raises
     ------
     InputError
-        If nothing of this experiment is judged, nobody was asked an open question, or it was judged otherwise.
+        If nothing of this experiment is judged, nobody was asked an open question, it was judged otherwise, or another
+        process writes it.
     NoEndpointError, InferenceError
         If the judge does not answer.
     """
@@ -79,15 +101,44 @@ async def judge(results: Results, config: LLMConfig, pairs: int) -> pl.DataFrame
     criterion = results.folder.kind.criterion
     if criterion is None:
         raise InputError(f"{folder}: nothing of an experiment of kind {results.design.experiment.kind!r} is judged")
-    drawn = _drawn(_pairs(results), pairs, results.design.experiment.seed)
+    found = _pairs(results)
+    drawn = _drawn(found, pairs, results.design.experiment.seed)
     settings = {"model": model_name(config), "pairs": pairs, "runs": len(results.rows)}
     if (judged := read_judged(folder)) is not None:
         if {name: judged.get(name) for name in settings} != settings:
             raise RunDirectoryError(f"{folder / JUDGED}: was made with other settings; remove it to judge anew")
-        return pl.read_parquet(folder / JUDGEMENTS)
+        return read_judgements(folder)
     questions = list(_questions(drawn, criterion))
+    lock = WriterLock.acquire(folder)
+    try:
+        done, tokens = await _ask(folder, config, settings, questions, tell or (lambda words: None))
+        table = _table(drawn, questions, done)
+        table.write_parquet(folder / JUDGEMENTS)
+        content: dict[str, Any] = {
+            "schema_version": 1,
+            **settings,
+            "answered_twice": found.height,
+            "drawn": drawn.height,
+        }
+        content |= {"questions": len(questions), "tokens": tokens, "temperature": TEMPERATURE, "rules": _RULES}
+        write_atomically(folder / JUDGED, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        forget(folder / BEGUN)
+    finally:
+        lock.release(remove=True)
+    return table
+
+
+async def _ask(
+    folder: Path, config: LLMConfig, settings: Mapping[str, Any], questions: Sequence[_Question], tell: Tell
+) -> tuple[list[Completion], dict[str, int]]:
+    """Return answers, and the tokens that they took, those of an earlier call included."""
     with Begun.at(folder / BEGUN, settings) as begun:
         recorded = RecordedAnswers(begun.rows, retry_after_step=-1)
+        kept = sum(row["status"] == "ok" for row in recorded.rows())
+        tell(
+            f"{settings['model']} is asked {len(questions):,} questions about {questions[-1].pair + 1:,} pairs of"
+            f" answers; {kept:,} are answered already"
+        )
         client = build_client(config, 0, begun.write, recorded)
         try:
             done = await client.complete([_request(q, config) for q in questions])
@@ -98,13 +149,9 @@ async def judge(results: Results, config: LLMConfig, pairs: int) -> pl.DataFrame
         usage = client.usage
     if not any(c.status == "ok" for c in done):
         raise InferenceError(f"the judge answered none of {len(questions):,} questions: {done[0].error}")
-    table = _table(drawn, questions, done)
-    table.write_parquet(folder / JUDGEMENTS)
-    tokens = {"input": usage.tokens_in, "cached": usage.tokens_cached, "output": usage.tokens_out}
-    content = {"schema_version": 1, **settings, "questions": len(questions), "tokens": tokens, "rules": _RULES}
-    write_atomically(folder / JUDGED, json.dumps(content, indent=1, ensure_ascii=False).encode())
-    forget(folder / BEGUN)
-    return table
+    columns = {"input": "tokens_in", "cached": "tokens_cached", "output": "tokens_out"}
+    earlier = recorded.rows()
+    return done, {k: getattr(usage, c) + sum(row.get(c) or 0 for row in earlier) for k, c in columns.items()}
 
 
 def read_judged(folder: Path) -> dict[str, Any] | None:
@@ -116,12 +163,31 @@ def read_judged(folder: Path) -> dict[str, Any] | None:
         If it is damaged.
     """
     try:
-        return dict(json.loads((folder / JUDGED).read_text("utf-8")))
+        found = dict(json.loads((folder / JUDGED).read_text("utf-8")))
+        if missing := _SAID - found.keys():
+            raise ValueError(f"there is no {sorted(missing)[0]!r}")
+        return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise RunDirectoryError(
             f"{folder / JUDGED}: cannot be read: {str(error)[:200]}; remove it to judge anew"
+        ) from None
+
+
+def read_judgements(folder: Path) -> pl.DataFrame:
+    """Return the rows that `judge` wrote.
+
+    Raises
+    ------
+    RunDirectoryError
+        If they are missing or damaged.
+    """
+    try:
+        return pl.read_parquet(folder / JUDGEMENTS)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunDirectoryError(
+            f"{folder / JUDGEMENTS}: cannot be read: {str(error)[:200]}; remove {folder / JUDGED} to judge anew"
         ) from None
 
 
@@ -130,8 +196,8 @@ def _pairs(results: Results) -> pl.DataFrame:
     try:
         answers = results.table(ANSWERS)
     except RunDirectoryError:
-        answers = pl.DataFrame(schema={name: pl.String for name in (*KEYS, "wave", "question", "text")})
-    wide = answers.pivot("wave", index=[*KEYS, "question"], values="text", aggregate_function="first")
+        answers = pl.DataFrame(schema={name: pl.String for name in (*KEYS, "wave", "question", "shown")})
+    wide = answers.pivot("wave", index=[*KEYS, "question"], values="shown", aggregate_function="first")
     if not {"first", "last"} <= set(wide.columns) or not (both := wide.drop_nulls(["first", "last"])).height:
         raise InputError(
             f"{results.folder.path}: no agent answered the open question twice; only agents of a language model are"
@@ -178,7 +244,7 @@ def _request(question: _Question, config: LLMConfig) -> InferenceRequest:
         messages=(("system", _RULES), ("user", f"{question.prompt} Answer {example}.")),
         check=_check(question.options),
         schema=schema,
-        temperature=1.0,
+        temperature=TEMPERATURE,
     )
 
 

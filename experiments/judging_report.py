@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import polars as pl
 from scipy import stats
 
 from oasis.errors import RunDirectoryError
-from oasis.experiments.closed_book_report import accuracy_interval
 from oasis.experiments.interfaces import Criterion, Section
-from oasis.experiments.judging import JUDGEMENTS, KEYS, read_judged
+from oasis.experiments.judging import KEYS, read_judged, read_judgements
 from oasis.experiments.results import Results
-from oasis.experiments.statistics import MIN_REPLICATES, cohens_kappa, intraclass_correlation, paired_t
+from oasis.experiments.statistics import (
+    EFFECTS,
+    MIN_REPLICATES,
+    Contrast,
+    cohens_kappa,
+    effects_table,
+    intraclass_correlation,
+    jackknife,
+    paired_t,
+)
 
 __all__ = ["judged_sections"]
 
 TITLE = "Judged by a model (secondary)"
+PLACE = "first text shown was chosen"
+_RANK = "rating against the agent's own number, the other way round: Spearman's rho"
+_AT = "\x1f"
+Measure = Callable[[pl.DataFrame], float]
 
 
 def judged_sections(results: Results) -> list[Section]:
-    """Return what was judged, by arm, then how well the judge agrees; nothing where no judge was asked."""
+    """Return what was judged, by arm and beside its baselines, then how well the judge agrees; nothing without a judge.
+
+    Raises
+    ------
+    RunDirectoryError
+        If what the judge said cannot be read.
+    """
     criterion, judged = results.folder.kind.criterion, read_judged(results.folder.path)
     if judged is None or criterion is None:
         return []
-    table = pl.read_parquet(results.folder.path / JUDGEMENTS).filter(pl.col("arm").is_in(results.arms))
-    compared = _compared(table)
-    rated = _rated(table)
-    level = results.design.experiment.level
-    unanswered = table["answer"].null_count()
-    tokens = judged["tokens"]
+    table = read_judgements(results.folder.path).filter(pl.col("arm").is_in(results.arms))
+    compared, rated = _compared(table), _rated(table)
+    runs, level = _of_runs(compared, rated), results.design.experiment.level
+    by_arm = Section(
+        "judged", TITLE, _words(results, judged, criterion, table), _by_arm(results, runs, level), printed=True
+    )
+    beside = _beside_baselines(results, runs)
+    return [by_arm, *([] if beside is None else [beside]), _agreement(results, compared, rated, level)]
+
+
+def _words(results: Results, judged: Mapping[str, Any], criterion: Criterion, table: pl.DataFrame) -> list[str]:
+    tokens, unanswered = judged["tokens"], table["answer"].null_count()
+    silent = [arm for arm in results.arms if arm not in table["arm"].unique()]
     words = [
-        f"A judge model ({judged['model']}) read what agents had written, at most {judged['pairs']} of each run, drawn;"
-        f" it was shown no arm, no step and no name. {table.height:,} questions, {unanswered:,} of them without an"
-        f" answer; {tokens['input'] + tokens['output']:,} tokens. The agents' own numbers above come first: a"
-        " judge shares the blind spots of language models.",
-        "compared: which of an agent's first and last answer is "
-        + criterion.more
-        + ", +1 the last, -1 the first, mean of"
-        " both orders asked twice, so a liking for a place cancels out. rated: the last answer's rating less the"
-        f" first's, 1 to 10 ({criterion.less} to {criterion.more}). Means over runs with t intervals; no interval below"
-        f" {MIN_REPLICATES} runs.",
+        f"A judge model ({judged['model']}, at temperature {judged['temperature']:g}) read what agents had written. The"
+        " agents' own numbers above come first: a judge shares the blind spots of language models, and nothing here was"
+        " set beside what people would judge. It was shown the question and the texts, without arm, step or author;"
+        " names of accounts in the texts were replaced. A text may still give itself away, by speaking of what others"
+        " wrote, say.",
+        f"compared: which of an agent's first and last answer is {criterion.more}, +1 the last, -1 the first; both"
+        " orders were asked, each twice, and the mean is taken, so where the orders disagree it is 0 and a liking for a"
+        f" place cancels out. rated: the last answer's rating less the first's, 1 to 10 ({criterion.less} to"
+        f" {criterion.more}). Means over runs with t intervals; no interval below {MIN_REPLICATES} runs.",
+        f"Of {judged['answered_twice']:,} agents that answered twice, {judged['drawn']:,} were judged: at most"
+        f" {judged['pairs']} of each run, drawn, the same in all arms. {table.height:,} questions, {unanswered:,} of"
+        f" them without a usable answer; {tokens['input'] + tokens['output']:,} tokens."
+        + (f" Nothing was there to judge in {', '.join(silent)}." if silent else ""),
     ]
     if judged["model"] in {row["model"] for row in results.rows}:
         words.append(
             "The judge is the model that the agents were decided by: it may prefer what it would have written."
         )
-    by_arm = Section("judged", TITLE, words, _by_arm(results, compared, rated, level), printed=True)
-    return [by_arm, _agreement(results, compared, rated, criterion, level)]
+    return words
 
 
 _UNIT = [*KEYS, "asked"]
@@ -63,7 +92,8 @@ def _rated(table: pl.DataFrame) -> pl.DataFrame:
     return mine.with_columns(rating=pl.col("answer").cast(pl.Float64))
 
 
-def _by_arm(results: Results, compared: pl.DataFrame, rated: pl.DataFrame, level: float) -> pl.DataFrame:
+def _of_runs(compared: pl.DataFrame, rated: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per run: ``arm, point, replicate``, means over agents ``compared`` and ``rated``, ``pairs``."""
     sign = pl.when(pl.col("answer") == "last").then(1.0).otherwise(-1.0)
     orders = compared.with_columns(sign=sign).group_by([*KEYS, "shown"], maintain_order=True).agg(pl.col("sign").mean())
     both = orders.group_by(KEYS, maintain_order=True).agg(compared=pl.col("sign").mean(), orders=pl.len())
@@ -75,9 +105,12 @@ def _by_arm(results: Results, compared: pl.DataFrame, rated: pl.DataFrame, level
     else:
         moved = wide.select(*KEYS, rated=pl.lit(None, pl.Float64))
     every = pairs.join(moved, on=KEYS, how="full", coalesce=True, nulls_equal=True)
-    runs = every.group_by("arm", "point", "replicate", maintain_order=True).agg(
+    return every.group_by("arm", "point", "replicate", maintain_order=True).agg(
         pl.col("compared").mean(), pl.col("rated").mean(), pairs=pl.len()
     )
+
+
+def _by_arm(results: Results, runs: pl.DataFrame, level: float) -> pl.DataFrame:
     rows = []
     for (arm, point), part in runs.sort("replicate").group_by("arm", "point", maintain_order=True):
         found = [arm, point, part.height, int(part["pairs"].sum())]
@@ -94,53 +127,93 @@ def _by_arm(results: Results, compared: pl.DataFrame, rated: pl.DataFrame, level
     return frame if results.folder.sweep else frame.drop("point")
 
 
-def _agreement(
-    results: Results, compared: pl.DataFrame, rated: pl.DataFrame, criterion: Criterion, level: float
-) -> Section:
+def _beside_baselines(results: Results, runs: pl.DataFrame) -> Section | None:
+    """Return each arm less the arm that it is compared with, in the same replicates; None where there is none."""
+    label = pl.concat_str(pl.col("arm"), pl.col("point").fill_null(""), separator=_AT)
+    values = runs.with_columns(arm=label).unpivot(
+        ["compared", "rated"], index=["arm", "replicate"], variable_name="outcome", value_name="value"
+    )
+    there, base = set(values["arm"]), results.design.experiment.baseline
+    contrasts = [
+        Contrast(outcome, arm.name + _AT + point, against + _AT + point, family)
+        for point in runs["point"].fill_null("").unique(maintain_order=True)
+        for outcome in ("compared", "rated")
+        for arm in results.design.arms
+        if arm.name != (against := arm.against or base) and {arm.name + _AT + point, against + _AT + point} <= there
+        for family in ["judged" if arm.role == "arm" else "judged: baselines"]
+    ]
+    if not contrasts:
+        return None
+    config = results.design.experiment
+    table = effects_table(values, contrasts, method=config.method, level=config.level, seed=config.seed)
+    parts = [pl.col(name).str.split(_AT).list for name in ("arm", "baseline")]
+    frame = pl.DataFrame(pl.from_arrow(table)).with_columns(
+        arm=parts[0].first(), baseline=parts[1].first(), point=parts[0].last()
+    )
+    columns = ["point", *EFFECTS.names] if results.folder.sweep else EFFECTS.names
+    text = (
+        "Each arm less its baseline, as judged, paired by replicate as the comparisons of outcomes are; q is within"
+        f" these comparisons alone. No effect is given below {MIN_REPLICATES} replicates.",
+    )
+    return Section("judged_baselines", "As judged, beside the baselines", text, frame.select(columns), printed=True)
+
+
+def _agreement(results: Results, compared: pl.DataFrame, rated: pl.DataFrame, level: float) -> Section:
     """Return how often the first text shown was chosen, and how well answers repeat."""
-    first_shown = (compared["shown"].str.split(",").list.first() == compared["answer"]).to_numpy()
-    rows: list[tuple[str, int, float | None, float | None, float | None]] = []
-    if len(first_shown):
-        share = float(first_shown.mean())
-        rows.append(
-            ("first text shown was chosen", len(first_shown), share, *accuracy_interval(share, len(first_shown), level))
-        )
-    twice = _twice(compared, [*KEYS, "shown"], "answer")
-    rows.append(
+    chosen = pl.col("shown").str.split(",").list.first() == pl.col("answer")
+    twice, ratings = (_twice(f, [*KEYS, "shown"], v) for f, v in ((compared, "answer"), (rated, "rating")))
+    measures: list[tuple[str, pl.DataFrame, Measure, float]] = [
+        (PLACE, compared.with_columns(same=chosen), _share, 0.0),
+        ("the same comparison asked twice: Cohen's kappa", twice, lambda f: cohens_kappa(f["1"], f["2"]), -1.0),
+        ("the other order: share that chose the same text", _orders(compared), _share, 0.0),
         (
-            "the same comparison asked twice: Cohen's kappa",
-            twice.height,
-            _value(cohens_kappa(twice["1"], twice["2"])),
-            None,
-            None,
-        )
-    )
-    orders = _orders(compared)
-    rows.append(
-        (
-            "the other order: share that chose the same text",
-            len(orders),
-            float(orders.mean()) if len(orders) else None,
-            None,
-            None,
-        )
-    )
-    ratings = _twice(rated, [*KEYS, "shown"], "rating")
-    icc = intraclass_correlation(ratings.select("1", "2").to_numpy())
-    rows.append(("the same text rated twice: ICC(2,1)", ratings.height, _value(icc), None, None))
-    own = _own_numbers(results, rated)
-    if own is not None:
-        rows.append((_RANK, own.height, _rank_correlation(own["rating"], -own["number"]), None, None))
+            "the same text rated twice: ICC(2,1)",
+            ratings,
+            lambda f: intraclass_correlation(f.select("1", "2").to_numpy()),
+            -1.0,
+        ),
+    ]
+    if (own := _own_numbers(results, rated)) is not None:
+        measures.append((_RANK, own, _rank_correlation, -1.0))
+    rows = []
+    for name, frame, measure, least in measures:
+        replicates = frame.partition_by("replicate", maintain_order=True) if frame.height else []
+        at = jackknife(_of_all(measure), replicates, level, (least, 1.0))
+        rows.append((name, frame.height, at.estimate, at.low, at.high))
     names = {"agreement": pl.String, "n": pl.Int64, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
     text = (
-        "Near 0.5 the first line says that the judge has no liking for a place; kappa and ICC(2,1) near 1 that it"
-        " repeats itself, near 0 that its answers are chance (Cohen 1960; Shrout and Fleiss 1979). The interval (Wilson"
-        " 1927) takes comparisons for independent, so it is too narrow. A judge that repeats itself may still be wrong:"
-        " the last line sets its ratings beside the numbers that the same agents gave in the same interview.",
+        _on_place(rows[0], level),
+        "kappa and ICC(2,1) near 1 say that the judge repeats itself, near 0 that its answers are chance (Cohen 1960;"
+        " Shrout and Fleiss 1979). Intervals are the jackknife's over replicates; where all replicates give the same"
+        f" they are that point, and below {MIN_REPLICATES} replicates there are none. A judge that repeats itself may"
+        " still be wrong: the last line sets its ratings beside the numbers that the same agents gave in the same"
+        " interview.",
     )
-    return Section(
-        "judge_agreement", "How well the judge agrees", text, pl.DataFrame(rows, names, orient="row"), printed=True
-    )
+    frame = pl.DataFrame(rows, names, orient="row")
+    return Section("judge_agreement", "How well the judge agrees", text, frame, printed=True)
+
+
+def _on_place(row: tuple[str, int, float | None, float | None, float | None], level: float) -> str:
+    """Return in words whether the judge likes a place."""
+    _, n, share, low, high = row
+    if share is None:
+        return "No comparison was answered."
+    said = f"The first text shown was chosen in {100 * share:.0f}% of {n:,} comparisons"
+    if low is None or high is None:
+        return f"{said}; without a liking for a place it would be 50%. Too few replicates to tell."
+    said += f" ({100 * level:g}% interval {100 * low:.0f}% to {100 * high:.0f}%)"
+    if low <= 0.5 <= high:
+        return f"{said}: no liking for a place is shown. That is no proof that there is none."
+    place = "first" if share > 0.5 else "second"
+    return f"{said}: the judge has a liking for the {place} place. It cancels out above, and leaves less to see."
+
+
+def _of_all(measure: Measure) -> Callable[[Sequence[pl.DataFrame]], float]:
+    return lambda parts: measure(pl.concat(parts))
+
+
+def _share(frame: pl.DataFrame) -> float:
+    return float(frame["same"].to_numpy().mean())
 
 
 def _twice(frame: pl.DataFrame, keys: list[str], value: str) -> pl.DataFrame:
@@ -152,10 +225,10 @@ def _twice(frame: pl.DataFrame, keys: list[str], value: str) -> pl.DataFrame:
     return wide.drop_nulls(["1", "2"])
 
 
-def _orders(compared: pl.DataFrame) -> np.ndarray:
-    """Return, for each asking of a pair in both orders, whether the same text was chosen."""
+def _orders(compared: pl.DataFrame) -> pl.DataFrame:
+    """Return, for each asking of a pair in both orders, whether the same text was chosen: ``same``."""
     wide = compared.group_by(_UNIT, maintain_order=True).agg(n=pl.len(), same=pl.col("answer").n_unique() == 1)
-    return wide.filter(pl.col("n") == 2)["same"].to_numpy()
+    return wide.filter(pl.col("n") == 2)
 
 
 def _own_numbers(results: Results, rated: pl.DataFrame) -> pl.DataFrame | None:
@@ -170,12 +243,8 @@ def _own_numbers(results: Results, rated: pl.DataFrame) -> pl.DataFrame | None:
     return both.filter(pl.col("number").is_not_nan() & pl.col("number").is_not_null())
 
 
-_RANK = "rating against the agent's own number, the other way round: Spearman's rho"
-
-
-def _rank_correlation(a: pl.Series, b: pl.Series) -> float | None:
-    return float(stats.spearmanr(a, b).statistic) if min(a.n_unique(), b.n_unique()) > 1 else None
-
-
-def _value(number: float) -> float | None:
-    return None if np.isnan(number) else float(number)
+def _rank_correlation(own: pl.DataFrame) -> float:
+    """Return Spearman's rho; NaN where one side is all the same."""
+    if min(own["rating"].n_unique(), own["number"].n_unique()) < 2:
+        return float("nan")
+    return float(stats.spearmanr(own["rating"], -own["number"]).statistic)

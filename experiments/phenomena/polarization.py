@@ -12,8 +12,8 @@ import polars as pl
 
 from oasis.experiments.interfaces import Cell, Criterion, Kind, Measured, Section, Setting
 from oasis.experiments.measures import ashmans_d, assortativity, bimodality_coefficient, polarization
+from oasis.experiments.phenomena.advice import advice
 from oasis.experiments.phenomena.dilemma import (
-    ADVICE,
     ANSWER,
     MIXED,
     PRIMES,
@@ -117,19 +117,6 @@ def opinions_over_time(run: Run) -> pl.DataFrame:
     values = known["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     opinion = np.where(known["exact"].to_numpy(), opinions_of_stances(values), values)
     return known.select("step", "agent_id").with_columns(opinion=pl.Series(opinion))
-
-
-def advice(run: Run) -> pl.DataFrame:
-    """Return what agents of a language model advised: ``agent_id``, ``wave`` (first, last), ``question``, ``text``."""
-    said = run.interviews.filter(
-        (pl.col("question_id") == ADVICE) & (pl.col("outcome").cast(pl.String) == "accepted")
-    ).select("step", "agent_id", pl.col("question").cast(pl.String), pl.col("text").cast(pl.String))
-    steps = said.select(first=pl.col("step").min(), last=pl.col("step").max())
-    ends = said.join(steps, how="cross").filter(
-        (pl.col("step") == pl.col("first")) | (pl.col("step") == pl.col("last"))
-    )
-    wave = pl.when(pl.col("step") == pl.col("first")).then(pl.lit("first")).otherwise(pl.lit("last"))
-    return ends.select("agent_id", "question", "text", wave=wave).sort("agent_id", "wave").collect()
 
 
 def _mean(opinions: F64) -> float | None:

@@ -3,7 +3,7 @@
 The run is the unit. What happens within a run (agents, posts, steps) is never counted as independent.
 """
 
-from oasis.experiments.statistics.agreement import cohens_kappa, intraclass_correlation
+from oasis.experiments.statistics.agreement import cohens_kappa, intraclass_correlation, jackknife
 from oasis.experiments.statistics.effects import EFFECTS, Contrast, effects_table
 from oasis.experiments.statistics.equivalence import EQUIVALENCES, Claim, Equivalence, equivalence, equivalence_table
 from oasis.experiments.statistics.families import benjamini_hochberg, within_families
@@ -34,6 +34,7 @@ __all__ = [
     "equivalence",
     "equivalence_table",
     "intraclass_correlation",
+    "jackknife",
     "nearest",
     "paired_t",
     "paired_values",

@@ -45,7 +45,7 @@ def judge_command(
     """Let a model judge what agents of an experiment wrote, and write the report anew.
 
     Of each agent that is drawn, the first answer to an open question is set beside the last: in both orders, each asked
-    twice, and each text rated by itself, twice. The judge is shown no arm and no name. Eight questions a pair.
+    twice, and each text rated by itself, twice: eight questions a pair. The judge is shown no arm and no account's name.
 
     Answers are kept as they come: after Ctrl-C the same command goes on from them.
     """
@@ -58,7 +58,7 @@ def judge_command(
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
-        return await judge(results, config, pairs)
+        return await judge(results, config, pairs, lambda words: click.echo(words, err=True))
 
     try:
         asyncio.run(ask())
@@ -69,7 +69,7 @@ def judge_command(
 
     _, sections = write_experiment_report(experiment)
     for section in sections:
-        if section.name in ("judged", "judge_agreement") and section.table is not None:
+        if section.name.startswith("judge") and section.table is not None:
             click.echo(f"{section.title}\n{text_table(section.table)}")
     click.echo(f"look at     {folder / REPORT}")
 
