@@ -45,7 +45,7 @@ def judge_command(
     """Let a model judge what agents of an experiment wrote, and write the report anew.
 
     Of each agent that is drawn, the first answer to an open question is set beside the last: in both orders, each asked
-    twice, and each text rated by itself, twice: eight questions a pair. The judge is shown no arm and no account's name.
+    twice, and each text rated by itself, twice: eight questions a pair. It is shown no arm and no account's name.
 
     Answers are kept as they come: after Ctrl-C the same command goes on from them.
     """
