@@ -254,16 +254,6 @@ class Design(Parameters):
                 found[arm.name] = "it is anonymised, and there is no language model that could know the names"
         return found
 
-    def says_who_asks(self, changes: Mapping[str, Any] | None = None) -> bool:
-        """Whether an arm says itself which agents a language model decides for: one from outside takes over no others.
-
-        Parameters
-        ----------
-        changes : mapping, optional
-            Keys of the scenario, of all arms, to values.
-        """
-        return any(self._asks_some(arm, changes) for arm in self.arms)
-
     def _asks_some(self, arm: Arm, changes: Mapping[str, Any] | None) -> bool:
         return any(policy.kind == "llm" for policy in self.arm_scenario(arm, changes).policies)
 

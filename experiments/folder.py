@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from oasis.errors import InputError, OasisError, RunDirectoryError, ScenarioError, nearest
 from oasis.experiments.cells import cells_of
+from oasis.experiments.deciding import llm_agents, said_llm_agents, says_who_asks
 from oasis.experiments.design import Arm, Design
 from oasis.experiments.event import with_names_replaced
 from oasis.experiments.interfaces import Cell, Kind, Setting
@@ -186,15 +187,24 @@ class ExperimentFolder:
     def with_model(self, scenario: Scenario) -> Scenario:
         """Return a scenario with the language model that the request names.
 
-        Where the design says itself which agents it decides for, in whichever arm, no others are taken over.
+        Where any arm says itself which agents are ``llm``, it decides for no others, in no arm.
         """
         r = self.request
         file = None if r.model_path is None else Path(r.model_path)
-        return with_model(scenario, r.endpoint, r.model, r.llm_share, file, takes_over=not self._says_who_asks)
+        return with_model(scenario, r.endpoint, r.model, r.llm_share, file, as_declared=self._says_who_asks)
 
     @cached_property
     def _says_who_asks(self) -> bool:
-        return self.design.says_who_asks(self.request.changes)
+        return says_who_asks(self.design, self.request.changes, self.request.fixed)
+
+    @cached_property
+    def llm_agents(self) -> str | None:
+        """Which agents of which arms a language model decides for, in words; None where it does for none."""
+        found: dict[str, list[str | None]] = {arm.name: [] for arm in self.design.arms}
+        for cell in self.cells:
+            if cell.replicate == 1:
+                found[cell.arm].append(llm_agents(self.with_model(self.base_scenario(cell))))
+        return said_llm_agents(found)
 
     def place(self, cell: Cell) -> Path:
         """Return the folder of a run and what was measured in it."""

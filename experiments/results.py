@@ -86,12 +86,6 @@ class Results:
         return any(row["model"] for row in self.rows)
 
     @property
-    def model_arms(self) -> list[str]:
-        """Names of the arms in which a language model decided for anybody."""
-        found = {row["arm"] for row in self.rows if row["model"]}
-        return [arm.name for arm in self.design.arms if arm.name in found]
-
-    @property
     def points(self) -> list[str | None]:
         """The point of each row, as in `values`."""
         return [_point(row["point"]) for row in self.rows]

@@ -55,12 +55,18 @@ def with_model(
     model: str | None,
     share: float | None,
     model_path: Path | None = None,
-    takes_over: bool = True,
+    *,
+    as_declared: bool = False,
 ) -> Scenario:
     """Return the scenario with a language model from outside.
 
-    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``, unless
-    it `takes_over` nobody. With the packaged model they decide by scores, for it chooses at chance.
+    Where no policy is ``llm``, all agents of choice policies (or a drawn `share` of all agents) become ``llm``. With
+    the packaged model they decide by scores, for it chooses at chance.
+
+    Parameters
+    ----------
+    as_declared : bool
+        Leave the policies as they are though none is ``llm``, for others like it say which agents are.
 
     Raises
     ------
@@ -70,8 +76,8 @@ def with_model(
     values = scenario.to_dict()
     values["llm"] |= llm_changes(endpoint, model, model_path)
     named = endpoint is not None or model_path is not None
-    takes_over = takes_over and not any(policy.kind == "llm" for policy in scenario.policies)
-    if (named or share is not None) and takes_over:
+    declared = as_declared or any(p.kind == "llm" for p in scenario.policies)
+    if (named or share is not None) and not declared:
         entries: list[dict[str, Any]] = values["policies"]
         parameters = deciding_parameters(values["llm"])
         if share is not None:

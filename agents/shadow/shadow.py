@@ -147,6 +147,7 @@ async def shadow_run(
         if keep is not None and inference is None:
             settings = {"run": run.manifest.state_hash, "policy": name, "share": share, "seed": seed}
             begun = stack.enter_context(Begun.at(keep, {**settings, **_asked_by(asking_with)}))
+            calls.owe(begun.rows)
         client = inference or build_client(
             asking_with.llm,
             scenario.simulation.seed,

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from oasis.cli.judge import judge_command
 from oasis.cli.language_model import model_path_option
 from oasis.errors import RunStoppedError, ScenarioError
+from oasis.experiments.deciding import says_who_asks
 from oasis.experiments.design import Design
 from oasis.experiments.execution import default_jobs, run_experiment
 from oasis.experiments.folder import ExperimentFolder, Request
@@ -80,14 +81,21 @@ def run(
 ) -> None:
     """Run the experiment NAME (see `oasis experiment list`), or that of a TOML file, and write its report.
 
+    With --llm and --model, agents of the choice model are decided for by that language model instead, unless any arm of
+    the design says itself which agents are llm: then it decides for these alone, in all arms.
+
     The same command goes on where an earlier one was stopped. Exit status 1 if a run failed.
     """
     design = _design(name)
     changes: dict[str, Any] = design.changes(quick, data is not None) | dict(map(parse_override, overrides))
-    named = (endpoint is not None or model_path is not None) and llm_share is None
-    named = named and not design.says_who_asks(changes)
+    declared = says_who_asks(design, changes, changes)
+    if declared and llm_share is not None:
+        raise ScenarioError(
+            "--llm-share: the design says itself which agents are llm; change the policies of its arms, or leave it out"
+        )
+    some = (endpoint is not None or model_path is not None or llm_share is not None) and not declared
+    named = some and llm_share is None
     deciders: Literal["choice", "llm"] = "llm" if named or design.asks_model else "choice"
-    some = endpoint is not None or model_path is not None or llm_share is not None
     left_out = design.left_out(deciders, some, changes)
     design = design.decided_by(deciders, some, changes)
     request = Request(
@@ -168,6 +176,8 @@ def _announce(folder: ExperimentFolder, jobs: int) -> None:
         f"{design.name}: {len(cells)} runs of {scenario.simulation.steps} steps, {at_a_time}, {data} -> {folder.path}",
         err=True,
     )
+    if folder.llm_agents is not None:
+        click.echo(f"llm agents  {folder.llm_agents}", err=True)
 
 
 def _report(folder: ExperimentFolder, as_json: bool) -> None:
@@ -176,7 +186,8 @@ def _report(folder: ExperimentFolder, as_json: bool) -> None:
 
     results, sections = write_experiment_report(folder)
     if as_json:
-        facts = {"effects": results.effects.to_dicts(), "levels": results.levels.to_dicts()}
+        facts: dict[str, Any] = {"effects": results.effects.to_dicts(), "levels": results.levels.to_dicts()}
+        facts["llm_agents"] = folder.llm_agents
         click.echo(json.dumps({"name": folder.design.experiment.name, "runs": len(results.rows), **facts}))
         return
     for line in _lines(results):
@@ -193,6 +204,8 @@ def _lines(results: Results) -> list[str]:
     design = results.design.experiment
     kind = "with a language model" if results.asked_model else "model consequence, no finding about people"
     lines = [f"{design.title} ({kind}; {len(results.rows)} of {len(results.folder.cells)} runs)"]
+    if results.folder.llm_agents is not None:
+        lines.append(f"llm agents: {results.folder.llm_agents}")
     effects = results.effects if results.folder.sweep else results.effects.drop("point")
     if effects.height and effects["estimate"].is_not_null().any():
         lines.append(text_table(effects))

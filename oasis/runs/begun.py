@@ -12,6 +12,7 @@ from typing import Any, Self
 from oasis.errors import OasisError, RunDirectoryError
 from oasis.runs.journal import Journal, read_journal
 from oasis.runs.manifest import write_atomically
+from oasis.runs.process import WriterLock
 
 __all__ = ["Begun", "begun_folder", "fate", "forget"]
 
@@ -49,7 +50,7 @@ class Begun:
         Raises
         ------
         RunDirectoryError
-            If it holds answers that were asked for with other settings, or something else.
+            If it holds answers that were asked for with other settings, or something else, or another process asks.
         OasisError
             If it cannot be written.
         """
@@ -61,13 +62,17 @@ class Begun:
                 write_atomically(folder / _SETTINGS, json.dumps(settings, indent=1).encode())
             except OSError as error:
                 raise OasisError(f"{folder}: cannot be written: {error.strerror or error}") from error
-        begun = cls(folder, read_journal(folder))
+        lock = WriterLock.acquire(folder)
         try:
-            yield begun
+            begun = cls(folder, read_journal(folder))
+            try:
+                yield begun
+            finally:
+                begun._journal.close(remove=False)
         finally:
-            begun._journal.close(remove=False)
             if not _kept(folder):
                 forget(folder)
+            lock.release(remove=True)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append an attempt.

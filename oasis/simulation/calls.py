@@ -39,22 +39,23 @@ class CallCounts:
         self.calls = 0
         self.tokens = dict.fromkeys(TOKENS, 0)
         self._owed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        self._owed_tokens = dict.fromkeys(TOKENS, 0)
         self._begin()
 
     def owe(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Count attempts of a step that broke off: paid for, whenever their questions come again."""
+        """Count attempts of what broke off: paid for, whenever their questions come again. To be called first."""
         for row in rows:
             if not row["reused"]:
+                self._settle(row)  # what is told twice is owed once
                 self._owed[_key(row)] = row
-                self._sum(row)
+                for name, column in TOKENS.items():
+                    self._owed_tokens[name] += row[column] or 0
+        self._begin()
 
     def count(self, row: Mapping[str, Any]) -> None:
         """Count an attempt of a step that is not done yet, until `add` counts the step."""
-        if row["reused"] or (self._owed and self._owed.pop(_key(row), None) is not None):
+        if row["reused"] or (self._owed and self._settle(row)):
             return
-        self._sum(row)
-
-    def _sum(self, row: Mapping[str, Any]) -> None:
         self._calls_now += 1
         for name, column in TOKENS.items():
             self._tokens_now[name] += row[column] or 0
@@ -113,10 +114,17 @@ class CallCounts:
         self.tokens = {name: state[name] for name in TOKENS}
 
     def _begin(self) -> None:
-        self._calls_now = 0
-        self._tokens_now = dict.fromkeys(TOKENS, 0)
-        for row in self._owed.values():
-            self._sum(row)
+        self._calls_now = len(self._owed)
+        self._tokens_now = dict(self._owed_tokens)
+
+    def _settle(self, row: Mapping[str, Any]) -> bool:
+        """Owe an attempt no longer; return whether it was owed."""
+        owed = self._owed.pop(_key(row), None)
+        if owed is None:
+            return False
+        for name, column in TOKENS.items():
+            self._owed_tokens[name] -= owed[column] or 0
+        return True
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

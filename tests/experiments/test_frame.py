@@ -21,7 +21,6 @@ from oasis.experiments.results import gather
 from oasis.experiments.work import make_cell
 from oasis.plugins import available, load
 from oasis.runs import open_run
-from oasis.testing.servers import StubServer
 
 ARMS = [
     {"name": "chronological", "set": {"recsys.kind": "chronological"}},
@@ -222,25 +221,6 @@ def test_a_parameter_that_a_policy_does_not_take_is_refused_before_anything_is_w
     with pytest.raises(InputError, match="arm 'chronological', .*unknown feature repost.aeg"):
         begin(tmp_path / "x", scenario=scenario, sweep={key: [{"age": -0.1}, {"aeg": -0.2}]})
     assert not (tmp_path / "x").exists()
-
-
-def test_a_named_model_takes_over_nobody_where_the_design_says_whom_it_decides_for(tmp_path: Path) -> None:
-    mixed = [{"kind": "llm", "share": 0.2}, {"kind": "choice"}]
-    arms = [{"name": "chronological"}, {"name": "mixed", "set": {"policies": mixed}}]
-    with StubServer() as server:
-        request = {"endpoint": server.url, "model": "stub"}
-        folder = begin(tmp_path / "x", arms=arms, request=request)
-        make(folder)
-        results = write_experiment_report(folder)[0]
-        with pytest.raises(InputError, match="--llm-share"):
-            begin(tmp_path / "y", arms=arms, request={**request, "llm_share": 0.5})
-    decided = {row["arm"]: row["coverage"]["decided_by"] for row in results.rows}
-    assert set(decided["chronological"]) == {"choice"}
-    assert set(decided["mixed"]) == {"llm", "choice"}
-    assert results.model_arms == ["mixed"]
-    assert "A language model decided for agents of the arm mixed;" in (tmp_path / "x" / "report.html").read_text(
-        "utf-8"
-    )
 
 
 @pytest.mark.slow
