@@ -12,6 +12,7 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from oasis.errors import InputError
 from oasis.experiments.closed_book_report import knowledge_section
 from oasis.experiments.figures import forest
 from oasis.experiments.folder import ExperimentFolder
@@ -20,6 +21,7 @@ from oasis.experiments.judging_report import judged_sections
 from oasis.experiments.results import Results, gather
 from oasis.experiments.split import spread_section
 from oasis.experiments.statistics import MIN_REPLICATES
+from oasis.population.generate import GenerateParameters
 from oasis.runs.figures import save_figure
 from oasis.runs.manifest import write_atomically
 
@@ -28,6 +30,7 @@ __all__ = ["REPORT", "command_of", "write_experiment_report"]
 REPORT = "report.html"
 FIGURES = "figures"
 COMPARISONS = "comparisons"
+_FOLLOWS = ("mean_follows", GenerateParameters.model_fields["mean_follows"].default)
 
 
 def write_experiment_report(folder: ExperimentFolder) -> tuple[Results, list[Section]]:
@@ -89,7 +92,8 @@ def _page(results: Results, sections: list[Section], figures: dict[str, str]) ->
         cost=results.cost,
         scenario=scenario,
         scenario_json=json.dumps(scenario.to_dict(), indent=2, ensure_ascii=False),
-        generated=folder.request.data is None and scenario.population.source == "generate",
+        generated=_generated(folder),
+        follows=scenario.population.further.get(*_FOLLOWS),
         least=MIN_REPLICATES,
         labels={o.name: o for o in design.outcomes},
         effects=results.effects.to_dicts(),
@@ -104,6 +108,17 @@ def _page(results: Results, sections: list[Section], figures: dict[str, str]) ->
         code=folder.made_by.get("code_revision") or str(folder.made_by.get("code_hash"))[:16],
         version=folder.made_by.get("versions", {}).get("oasis-sim", "?"),
     )
+
+
+def _generated(folder: ExperimentFolder) -> bool:
+    """Return whether the population is generated: data may bring one, or bring something else."""
+    cell = folder.cells[0]
+    scenario = folder.base_scenario(cell)
+    try:
+        scenario = folder.kind.prepare(scenario, cell, folder.setting)
+    except InputError:  # the data are there no more
+        return folder.request.data is None and scenario.population.source == "generate"
+    return scenario.population.source == "generate"
 
 
 def _levels(results: Results) -> list[dict[str, Any]]:

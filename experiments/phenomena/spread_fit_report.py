@@ -73,6 +73,8 @@ def _said(fit: Fit, short: Sequence[str], prior: Sequence[Sequence[float]], trut
     n, enough, kept = len(fit.draws), int(fit.enough.sum()), len(fit.kept)
     ends = np.array(prior)
     said = [word(*values) for values in zip(p.narrowed, error, strict=True)]
+    cut = [how != "no" and cut_off(fit.draws[fit.kept, i], *ends[i]) for i, how in enumerate(said)]
+    said = ["cut off" if here and how == "yes" else how for here, how in zip(cut, said, strict=True)]
     columns: dict[str, Any] = {
         "parameter": list(short),
         "prior_low": ends[:, 0],
@@ -106,6 +108,16 @@ def _said(fit: Fit, short: Sequence[str], prior: Sequence[Sequence[float]], trut
     return Section(
         "fit", "What the cascades say of the parameters", text, table, _posteriors(fit, short, ends, truth), True
     )
+
+
+_AT_BOUND = 0.2
+"""Share of the kept draws in an outer tenth of the prior from which on it is the prior that ends them; even: 0.1."""
+
+
+def cut_off(kept: np.ndarray, low: float, high: float) -> bool:
+    """Return whether the prior, from `low` to `high`, ends what the kept draws of a parameter, shape (n,), may be."""
+    edge = 0.1 * (high - low)
+    return bool(max((kept < low + edge).mean(), (kept > high - edge).mean()) >= _AT_BOUND)
 
 
 def word(narrowed: float, error: float) -> str:
@@ -161,7 +173,10 @@ def _verdict(apart: np.ndarray, most: np.ndarray) -> str:
         how, than = ("as near to", "as") if near.all() else ("farther from", "than")
         return f"The kept draws are {how} what was held out {than} the data's own parts are, in {' and '.join(words)}."
     yes, no = words if near[0] else reversed(words)
-    return f"The kept draws are as near to what was held out as the data's own parts are in {yes}, and farther in {no}."
+    return (
+        f"The kept draws are as near to what was held out as the data's own parts are in {yes}, and farther in {no}. So"
+        " the model does not fit in that, and its parameters are those of the least bad fit."
+    )
 
 
 @styled

@@ -17,7 +17,7 @@ from oasis.experiments.design import Design
 from oasis.experiments.folder import ExperimentFolder, Request
 from oasis.experiments.measures import read_real_cascades, shape_distances
 from oasis.experiments.phenomena.spread_fit import SpreadFit, SpreadFitParameters, real_target
-from oasis.experiments.phenomena.spread_fit_report import word
+from oasis.experiments.phenomena.spread_fit_report import cut_off, word
 from oasis.experiments.phenomena.spread_inference import PLANTED, Fit, Target, lognormal, planted
 
 DATA = Path(os.environ.get("OASIS_DATA", "../shared/data")) / "x"
@@ -58,6 +58,14 @@ def test_draws_without_cascades_of_the_right_size_are_not_compared() -> None:
     fit = Fit.of(drawn, cascades.with_columns(scale=far), planted(cascades), ["level", "idle"], 0.1, 0.95)
     assert not fit.enough[6]
     assert 6 not in fit.kept
+
+
+def test_draws_that_the_prior_ends_are_told() -> None:
+    inside = np.linspace(0.4, 0.6, 40)
+    assert not cut_off(inside, 0.0, 1.0)
+    assert cut_off(inside, 0.4, 1.0)
+    assert cut_off(inside, 0.0, 0.6)
+    assert not cut_off(np.linspace(0, 1, 40), 0.0, 1.0)  # even, as the prior
 
 
 def test_the_log_normal_baseline_is_the_truncated_one() -> None:
