@@ -20,6 +20,7 @@ DATA = Path(os.environ.get("OASIS_DATA", "")) / "x"
 def test_a_real_cascade_is_set_beside(tmp_path: Path) -> None:
     out = tmp_path / "spread"
     arguments = ["experiment", "run", "spread", "--data", str(DATA), "--replicates", "2", "--quiet", "--out", str(out)]
+    arguments += ["--set", "simulation.steps=50"]  # up to minute 150
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     lines = [line.split("  ") for line in result.stdout.splitlines() if line.startswith("0..149")]

@@ -118,7 +118,7 @@ def test_a_data_folder_without_the_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_finds_what_was_planted(tmp_path: Path) -> None:
-    smaller = ["--replicates", "60", "--set", "population.agents=1500", "--set", "simulation.steps=12"]
+    smaller = ["--replicates", "45", "--set", "population.agents=1500", "--set", "simulation.steps=12"]
     command = ["experiment", "run", "spread-fit", "--quick", *smaller, "--out", str(tmp_path / "fit"), "--quiet"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
