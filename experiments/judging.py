@@ -134,10 +134,9 @@ async def _ask(
     """Return answers, and the tokens that they took, those of an earlier call included."""
     with Begun.at(folder / BEGUN, settings) as begun:
         recorded = RecordedAnswers(begun.rows, retry_after_step=-1)
-        kept = sum(row["status"] == "ok" for row in recorded.rows())
         tell(
             f"{settings['model']} is asked {len(questions):,} questions about {questions[-1].pair + 1:,} pairs of"
-            f" answers; {kept:,} are answered already"
+            f" answers; {begun.answered:,} are answered already"
         )
         client = build_client(config, 0, begun.write, recorded)
         try:

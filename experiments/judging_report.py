@@ -11,7 +11,7 @@ from scipy import stats
 from oasis.errors import RunDirectoryError
 from oasis.experiments.interfaces import Criterion, Section
 from oasis.experiments.judging import KEYS, read_judged, read_judgements
-from oasis.experiments.results import Results
+from oasis.experiments.results import ARM_AT_POINT, Results, at_point, with_points
 from oasis.experiments.statistics import (
     EFFECTS,
     MIN_REPLICATES,
@@ -28,7 +28,6 @@ __all__ = ["judged_sections"]
 TITLE = "Judged by a model (secondary)"
 PLACE = "first text shown was chosen"
 _RANK = "rating against the agent's own number, the other way round: Spearman's rho"
-_AT = "\x1f"
 Measure = Callable[[pl.DataFrame], float]
 
 
@@ -129,27 +128,24 @@ def _by_arm(results: Results, runs: pl.DataFrame, level: float) -> pl.DataFrame:
 
 def _beside_baselines(results: Results, runs: pl.DataFrame) -> Section | None:
     """Return each arm less the arm that it is compared with, in the same replicates; None where there is none."""
-    label = pl.concat_str(pl.col("arm"), pl.col("point").fill_null(""), separator=_AT)
-    values = runs.with_columns(arm=label).unpivot(
+    values = runs.with_columns(arm=ARM_AT_POINT).unpivot(
         ["compared", "rated"], index=["arm", "replicate"], variable_name="outcome", value_name="value"
     )
     there, base = set(values["arm"]), results.design.experiment.baseline
     contrasts = [
-        Contrast(outcome, arm.name + _AT + point, against + _AT + point, family)
-        for point in runs["point"].fill_null("").unique(maintain_order=True)
+        Contrast(outcome, at_point(arm.name, point), at_point(against, point), family)
+        for point in runs["point"].unique(maintain_order=True)
         for outcome in ("compared", "rated")
         for arm in results.design.arms
-        if arm.name != (against := arm.against or base) and {arm.name + _AT + point, against + _AT + point} <= there
+        if arm.name != (against := arm.against or base)
+        and {at_point(arm.name, point), at_point(against, point)} <= there
         for family in ["judged" if arm.role == "arm" else "judged: baselines"]
     ]
     if not contrasts:
         return None
     config = results.design.experiment
     table = effects_table(values, contrasts, method=config.method, level=config.level, seed=config.seed)
-    parts = [pl.col(name).str.split(_AT).list for name in ("arm", "baseline")]
-    frame = pl.DataFrame(pl.from_arrow(table)).with_columns(
-        arm=parts[0].first(), baseline=parts[1].first(), point=parts[0].last()
-    )
+    frame = with_points(pl.DataFrame(pl.from_arrow(table)))
     columns = ["point", *EFFECTS.names] if results.folder.sweep else EFFECTS.names
     text = (
         "Each arm less its baseline, as judged, paired by replicate as the comparisons of outcomes are; q is within"

@@ -25,8 +25,11 @@ from oasis.experiments.statistics import (
 from oasis.experiments.work import TABLES
 from oasis.runs import Run, open_run
 
-__all__ = ["Cost", "Results", "gather"]
+__all__ = ["ARM_AT_POINT", "Cost", "Results", "at_point", "gather", "with_points"]
 
+_AT = " @ "
+ARM_AT_POINT = pl.when(pl.col("point").is_null()).then("arm").otherwise(pl.concat_str("arm", pl.lit(_AT), "point"))
+"""What arms are called in comparisons: ``arm`` and ``point`` of a row as one name."""
 NOTHING = "0"
 """The name of what outcomes that are effects already are compared with."""
 
@@ -159,7 +162,7 @@ class Results:
         table = effects_table(
             self._arms_of_points, contrasts, method=config.method, level=config.level, seed=config.seed
         )
-        return self._with_points(pl.DataFrame(pl.from_arrow(table)))
+        return with_points(pl.DataFrame(pl.from_arrow(table)))
 
     @cached_property
     def equivalences(self) -> pl.DataFrame:
@@ -170,7 +173,7 @@ class Results:
             if c.baseline.partition(_AT)[0] != NOTHING and (margin := self._declared(c.outcome).margin) is not None
         ]
         table = equivalence_table(self._arms_of_points, claims, level=self.design.experiment.level)
-        return self._with_points(pl.DataFrame(pl.from_arrow(table)))
+        return with_points(pl.DataFrame(pl.from_arrow(table)))
 
     @cached_property
     def cost(self) -> Cost:
@@ -217,17 +220,15 @@ class Results:
                         continue
                     family = outcome.family if arm.role == "arm" else f"{outcome.family}: baselines"
                     if outcome.null is not None:
-                        yield Contrast(outcome.name, _at(arm.name, point), _at(NOTHING, point), family)
+                        yield Contrast(outcome.name, at_point(arm.name, point), at_point(NOTHING, point), family)
                     if arm.name != against and against in there:
-                        yield Contrast(outcome.name, _at(arm.name, point), _at(against, point), family)
+                        yield Contrast(outcome.name, at_point(arm.name, point), at_point(against, point), family)
 
     @cached_property
     def _arms_of_points(self) -> pl.DataFrame:
         """The values, arms named with their points; with an arm that has the null value of outcomes that have one."""
         columns = [pl.col("arm"), pl.col("replicate"), pl.col("outcome"), pl.col("value")]
-        named = self.values.with_columns(
-            arm=pl.when(pl.col("point").is_null()).then("arm").otherwise(pl.concat_str("arm", pl.lit(_AT), "point"))
-        ).select(columns)
+        named = self.values.with_columns(arm=ARM_AT_POINT).select(columns)
         nulls = [
             self.values.filter(pl.col("outcome") == o.name)
             .unique(["point", "replicate"], maintain_order=True)
@@ -243,20 +244,20 @@ class Results:
         ]
         return pl.concat([named, *nulls]).select(VALUES.names)
 
-    def _with_points(self, frame: pl.DataFrame) -> pl.DataFrame:
-        parts = pl.col("arm").str.split_exact(_AT, 1)
-        return frame.with_columns(
-            point=parts.struct.field("field_1"),
-            arm=parts.struct.field("field_0"),
-            baseline=pl.col("baseline").str.split_exact(_AT, 1).struct.field("field_0"),
-        )
 
-
-_AT = " @ "
-
-
-def _at(arm: str, point: str | None) -> str:
+def at_point(arm: str, point: str | None) -> str:
+    """Return the name that an arm has in comparisons, where there may be a sweep: `ARM_AT_POINT` of its rows."""
     return arm if point is None else f"{arm}{_AT}{point}"
+
+
+def with_points(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return comparisons with ``arm`` and ``baseline`` as declared, and ``point``, null without a sweep."""
+    parts = pl.col("arm").str.split_exact(_AT, 1)
+    return frame.with_columns(
+        point=parts.struct.field("field_1"),
+        arm=parts.struct.field("field_0"),
+        baseline=pl.col("baseline").str.split_exact(_AT, 1).struct.field("field_0"),
+    )
 
 
 def _point(values: Any) -> str | None:

@@ -103,9 +103,9 @@ class SpreadFit(Kind):
             {"parameter": list(values), "value": list(values.values())}, {"parameter": pl.String, "value": pl.Float64}
         )
         outcomes = {
-            "scale": float(found["scale"].mean()),  # type: ignore[arg-type]
-            "depth": float(found["depth"].mean()),  # type: ignore[arg-type]
-            "shared": float((found["scale"] > 1).mean()),  # type: ignore[arg-type]
+            "scale": float(found["scale"].to_numpy().mean()),
+            "depth": float(found["depth"].to_numpy().mean()),
+            "shared": float((found["scale"] > 1).to_numpy().mean()),
         }
         return Measured(outcomes, {"cascades": found, "drawn": drawn})
 

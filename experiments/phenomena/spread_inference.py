@@ -59,7 +59,7 @@ class Target:
     def ceiling(self) -> tuple[F64, F64]:
         """Return distances of halves, and of parts as large as those fitted to and held out, shape (200, 2) each.
 
-        No model that is right comes nearer than two samples of the same cascades do.
+        Within that range the data cannot tell a model from the truth.
         """
         rng = np.random.default_rng(1)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from oasis.cli.judge import judge_command
-from oasis.cli.language_model import model_path_option
+from oasis.cli.language_model import endpoint_option, model_option, model_path_option
 from oasis.errors import RunStoppedError, ScenarioError
 from oasis.experiments.deciding import says_who_asks
 from oasis.experiments.design import Design
@@ -53,11 +53,9 @@ def list_(as_json: bool) -> None:
 @click.option("--quick", is_flag=True, help="A small version, to see that it works.")
 @click.option("--replicates", type=click.IntRange(1), help="Seeds of each arm, instead of the design's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of all arms' scenario.")
-@click.option(
-    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
-)
+@endpoint_option
 @model_path_option
-@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@model_option
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for, drawn.")
 @click.option(
     "--jobs", type=click.IntRange(1), help="Runs at a time [default: one per core, or one where they are large]."

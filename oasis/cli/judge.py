@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 import click
-import polars as pl
 
-from oasis.cli.language_model import model_path_option
+from oasis.cli.language_model import endpoint_option, model_option, model_path_option
+from oasis.cli.stopping import run_until_stopped
 from oasis.errors import RunStoppedError, ScenarioError
 from oasis.experiments.folder import ExperimentFolder
 from oasis.experiments.judging import BEGUN, judge
@@ -25,11 +24,9 @@ __all__ = ["judge_command"]
 
 @click.command("judge")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
-)
+@endpoint_option
 @model_path_option
-@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@model_option
 @click.option(
     "--pairs", type=click.IntRange(1), default=20, show_default=True, help="Agents of each run that are read, drawn."
 )
@@ -53,15 +50,8 @@ def judge_command(
     results = gather(experiment)
     config = _config(endpoint, model_path, model, overrides)
 
-    async def ask() -> pl.DataFrame:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        return await judge(results, config, pairs, lambda words: click.echo(words, err=True))
-
     try:
-        asyncio.run(ask())
+        run_until_stopped(judge(results, config, pairs, lambda words: click.echo(words, err=True)))
     except asyncio.CancelledError:
         raise RunStoppedError(f"stopped on request; {fate(folder / BEGUN)}") from None
     from oasis.experiments.report import REPORT, write_experiment_report  # matplotlib takes half a second to load

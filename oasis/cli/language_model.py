@@ -11,8 +11,12 @@ from oasis.errors import ScenarioError
 from oasis.scenario import Scenario
 from oasis.scenario_model import llm_changes
 
-__all__ = ["changed_keys", "check_asked", "model_path_option"]
+__all__ = ["changed_keys", "check_asked", "endpoint_option", "model_option", "model_path_option"]
 
+endpoint_option = click.option(
+    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
+)
+model_option = click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
 model_path_option = click.option(
     "--model-path",
     type=click.Path(path_type=Path),

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import polars as pl
 
-from oasis.cli.language_model import check_asked, model_path_option
+from oasis.cli.language_model import check_asked, endpoint_option, model_option, model_path_option
 from oasis.cli.progress import RunProgress
 from oasis.errors import OasisError, ReplayError
 from oasis.runs import open_run
@@ -40,11 +40,9 @@ __all__ = ["carry_out", "free_directory", "report", "run"]
 @click.option(
     "--from-manifest", "recorded", type=click.Path(path_type=Path), metavar="RUN", help="Make a recorded run again."
 )
-@click.option(
-    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
-)
+@endpoint_option
 @model_path_option
-@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@model_option
 @click.option("--llm-share", type=click.FloatRange(0, 1), help="Share of the agents that the model decides for.")
 @click.option("--estimate", "predict", is_flag=True, help="Estimate calls and tokens first; the report has both.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

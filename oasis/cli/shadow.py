@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 import polars as pl
 
-from oasis.cli.language_model import model_path_option
+from oasis.cli.language_model import endpoint_option, model_option, model_path_option
+from oasis.cli.stopping import run_until_stopped
 from oasis.errors import RunStoppedError
 from oasis.runs.text_table import text_table
 from oasis.scenario_model import llm_changes
@@ -33,11 +33,9 @@ _LOSSES = {
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--llm", "endpoint", metavar="URL", help="OpenAI-compatible server (http://...), or 'local': none, in this process."
-)
+@endpoint_option
 @model_path_option
-@click.option("--model", metavar="NAME", help="Model that the server knows by this name.")
+@model_option
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
@@ -92,16 +90,11 @@ def shadow(
         if shown:
             click.echo(f"\rstep {step:,}, {asked:,} asked ", err=True, nl=False)
 
-    async def ask() -> Shadow:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        changes = llm_changes(endpoint, model, model_path)
-        return await shadow_run(run, share, seed, decided_by, changes, overrides, keep=keep, on_step=on_step)
-
+    changes = llm_changes(endpoint, model, model_path)
     try:
-        found = asyncio.run(ask())
+        found = run_until_stopped(
+            shadow_run(run, share, seed, decided_by, changes, overrides, keep=keep, on_step=on_step)
+        )
     except asyncio.CancelledError:
         raise RunStoppedError(f"stopped on request; {fate(keep)}; the run is as it was") from None
     finally:

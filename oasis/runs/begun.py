@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -74,6 +74,11 @@ class Begun:
                 forget(folder)
             lock.release(remove=True)
 
+    @property
+    def answered(self) -> int:
+        """How many of `rows` are answers."""
+        return _answered(self.rows)
+
     def write(self, row: Mapping[str, Any]) -> None:
         """Append an attempt.
 
@@ -98,7 +103,11 @@ def forget(folder: Path) -> None:
 
 
 def _kept(folder: Path) -> int:
-    return sum(row["status"] == "ok" for row in read_journal(folder))
+    return _answered(read_journal(folder))
+
+
+def _answered(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["status"] == "ok" for row in rows)
 
 
 def _check_same(folder: Path, settings: Mapping[str, Any]) -> None:
