@@ -42,6 +42,12 @@ class Keeping(HttpTransport):
         Keeping.kept.append(prompt)
         return await super().send(prompt, timeout_s)
 
+    def start(self, prompt: Prompt, *rest: Any) -> int | None:
+        number = super().start(prompt, *rest)
+        if number is not None:
+            Keeping.kept.append(prompt)
+        return number
+
 
 class Rendered(HttpTransport):
     """Sends bodies that were rendered before."""

@@ -410,7 +410,7 @@ def schema_text(schema: dict[str, Any] | None) -> str:
     return schema.text if isinstance(schema, Schema) else json.dumps(schema)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferenceRequest:
     """One question to a language model.
 
@@ -459,7 +459,7 @@ class InferenceRequest:
     continuation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
     """What came of a request: ``ok`` with the checked value, ``failed`` (no answer) or ``invalid`` (no fitting one)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,10 +15,14 @@ from oasis.interfaces import Completion, InferenceRequest
 
 __all__ = ["Account", "Journal", "KeepPrompt", "Meter", "Usage"]
 
-Journal = Callable[[Mapping[str, Any]], None]
-"""Called with each attempt's row (the fields of `oasis.records.LLM_CALLS`) before its answer is used."""
+Journal = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Called with the rows of attempts that ended together (fields of `oasis.records.LLM_CALLS`) before their answers are
+used."""
 KeepPrompt = Callable[[int], bool]
 """Called with an agent's id: whether the rows of its attempts keep their prompts."""
+
+
+_NOTHING = Reply("")
 
 
 class Meter(Protocol):
@@ -78,8 +82,15 @@ class Account:
         self, done: Completion, reply: Reply | None, hashed: int, attempt: int, endpoint: str | None, latency_ms: float
     ) -> None:
         """Write an attempt down; without an endpoint it is the answer that somebody else was given in this step."""
+        self.write([self.row(done, reply, hashed, attempt, endpoint, latency_ms)])
+
+    def row(
+        self, done: Completion, reply: Reply | None, hashed: int, attempt: int, endpoint: str | None, latency_ms: float
+    ) -> dict[str, Any]:
+        """Return an attempt's row."""
         request = done.request
-        row: dict[str, Any] = {
+        told = reply or _NOTHING
+        return {
             "step": request.step,
             "agent_id": request.agent_id,
             "turn": request.turn,
@@ -87,9 +98,9 @@ class Account:
             "purpose": request.purpose,
             "endpoint": endpoint,
             "model": self._model,
-            "tokens_in": reply.tokens_in if reply else None,
-            "tokens_cached": reply.tokens_cached if reply else None,
-            "tokens_out": reply.tokens_out if reply else None,
+            "tokens_in": told.tokens_in,
+            "tokens_cached": told.tokens_cached,
+            "tokens_out": told.tokens_out,
             "latency_ms": float(np.float32(latency_ms)),  # as the column holds it
             "status": done.status,
             "error": done.error,
@@ -101,18 +112,23 @@ class Account:
             "logprobs": _logprobs(done),
             "reused": True if endpoint is None else None,
         }
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write attempts down that ended together."""
         if self._journal is not None:
-            self._journal(row)
-        self.keep(row)
-        if endpoint is None:
-            return
+            self._journal(rows)
         usage = self.usage
-        usage.ok += done.status == "ok"
-        usage.failed += done.status == "failed"
-        usage.invalid += done.status == "invalid"
-        usage.tokens_in += row["tokens_in"] or 0
-        usage.tokens_cached += row["tokens_cached"] or 0
-        usage.tokens_out += row["tokens_out"] or 0
+        for row in rows:
+            self.keep(row)
+            if row["endpoint"] is None:
+                continue
+            status = row["status"]
+            usage.ok += status == "ok"
+            usage.failed += status == "failed"
+            usage.invalid += status == "invalid"
+            usage.tokens_in += row["tokens_in"] or 0
+            usage.tokens_cached += row["tokens_cached"] or 0
+            usage.tokens_out += row["tokens_out"] or 0
 
     def keep(self, row: dict[str, Any]) -> None:
         """Keep a row that was recorded before."""

@@ -58,7 +58,7 @@ SLOW_SHARE = 0.5
 """An answer that took this share of the time-out is a sign of overload; below half of it, of room for more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
     """When a request was sent, and how many were then in flight at its endpoint."""
 
@@ -165,23 +165,41 @@ class EndpointPool:
             When none is alive, naming each and what it last said.
         """
         while True:
-            alive = [e for e in self.endpoints if not e.dead]
-            if not alive:
+            if all(e.dead for e in self.endpoints):
                 raise NoEndpointError(self.obituary())
-            now = self._clock()
-            opened = [e for e in self.endpoints if e.opened]
-            if sum(e.in_flight for e in self.endpoints) < self._concurrency:
-                others = [e for e in alive if e is not avoid and not e.opened]
-                free = [e for e in (others or alive) if e.free(now)]
-                due = [e for e in opened if e.free(now)]
-                if due:  # a probe comes before other work, else a closed circuit would never be tested under load
-                    free = due
-                if free:
-                    chosen = self._preferred(key, free) if key is not None and len(free) > 1 else _idlest(free)
-                    chosen.in_flight += 1
-                    chosen.probing = chosen.opened
-                    return chosen
+            if (chosen := self._take(avoid, key)) is not None:
+                return chosen
+            now, opened = self._clock(), [e for e in self.endpoints if e.opened]
             await self._wait(min((e.probe_at - now for e in opened if not e.probing), default=None))
+
+    def acquire_now(self, key: int | None = None) -> Endpoint | None:
+        """Take a free endpoint as `acquire` does, where there is one and nobody waits for it; None otherwise."""
+        if self._waiting:
+            return None
+        if len(self.endpoints) > 1:
+            return self._take(None, key)
+        for only in self.endpoints:
+            if not (only.dead or only.opened) and only.in_flight < int(only.limit):
+                only.in_flight += 1
+                return only
+        return None
+
+    def _take(self, avoid: Endpoint | None, key: int | None) -> Endpoint | None:
+        if sum(e.in_flight for e in self.endpoints) >= self._concurrency:
+            return None
+        now = self._clock()
+        alive = [e for e in self.endpoints if not e.dead]
+        others = [e for e in alive if e is not avoid and not e.opened]
+        free = [e for e in (others or alive) if e.free(now)]
+        due = [e for e in self.endpoints if e.opened and e.free(now)]
+        if due:  # a probe comes before other work, else a closed circuit would never be tested under load
+            free = due
+        if not free:
+            return None
+        chosen = self._preferred(key, free) if key is not None and len(free) > 1 else _idlest(free)
+        chosen.in_flight += 1
+        chosen.probing = chosen.opened
+        return chosen
 
     def _preferred(self, key: int, free: list[Endpoint]) -> Endpoint:
         """Return the first in the key's order that does not have much more in flight than the others."""

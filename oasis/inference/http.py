@@ -18,7 +18,7 @@ from oasis.inference.description import VERSION_PATHS, brief, read_description
 from oasis.inference.distribution import NO_SCORES
 from oasis.inference.redaction import Redaction
 from oasis.inference.sender import Sender, SenderGoneError
-from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Prompt, Reply, TransportError, parse_completion
+from oasis.inference.transport import TOP_LOGPROBS, ErrorKind, Landed, Prompt, Reply, TransportError, parse_completion
 from oasis.interfaces import schema_text
 
 __all__ = ["MAX_BODY", "HttpTransport"]
@@ -84,6 +84,18 @@ class HttpTransport:
             with contextlib.suppress(SenderGoneError):
                 return await self._sender.ask(self._number, body, timeout_s)
         return await self.post(body, timeout_s)
+
+    def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Landed) -> int | None:
+        """Ask once by the process that sends requests, if it is ready; see `oasis.inference.transport.CallsBack`."""
+        sender = self._sender
+        if sender is None or prompt.continuation is not None or not sender.takes:
+            return None
+        return sender.start(self._number, self._body(prompt), timeout_s, token, landed)
+
+    def give_up(self, number: int) -> None:
+        """Wait no longer for what was started."""
+        if self._sender is not None:
+            self._sender.give_up(number)
 
     async def post(self, body: bytes, timeout_s: float) -> Reply:
         """Send a chat completion's request from this process.

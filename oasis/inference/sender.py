@@ -7,11 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oasis.inference.batches import Batches
-from oasis.inference.transport import Reply, TransportError
+from oasis.inference.transport import Arrival, Landed, Reply, TransportError
 from oasis.kernels.threads import available
 
 __all__ = ["Sender", "SenderGoneError"]
@@ -51,7 +51,7 @@ class Sender:
         self._batches: Batches | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = False
-        self._waiting: dict[int, tuple[asyncio.Future[Reply], float]] = {}
+        self._waiting: dict[int, tuple[Any, Landed, float]] = {}
         self.asked = 0
 
     def serve(self, url: str, api_key: str | None) -> int:
@@ -63,7 +63,7 @@ class Sender:
     def ready(self) -> bool:
         """Whether it takes requests of the running event loop. Asked before each."""
         if self._is_ready:
-            if self._loop is asyncio.get_running_loop():
+            if self.takes:
                 return True
             self.end()
         if self._left > 0:
@@ -71,6 +71,11 @@ class Sender:
             if self._left == 0:
                 self._start()
         return False
+
+    @property
+    def takes(self) -> bool:
+        """As `ready`, which is asked besides where it is false."""
+        return self._is_ready and self._loop is asyncio.get_running_loop()
 
     @property
     def pid(self) -> int | None:
@@ -87,19 +92,31 @@ class Sender:
         SenderGoneError
             The request may have been sent.
         """
+        if self._loop is None:
+            raise SenderGoneError
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        number = self.start(server, body, timeout_s, future, _resolve)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.give_up(number)
+            raise
+
+    def start(self, server: int, body: bytes, timeout_s: float, token: Any, landed: Landed) -> int:
+        """Send a request and return its number; ``landed`` is told of `token` and what came: as `ask` returns or
+        raises it."""
         loop, batches = self._loop, self._batches
         if loop is None or batches is None:
             raise SenderGoneError
         self.asked += 1
-        number, future = self.asked, loop.create_future()
-        self._waiting[number] = future, loop.time() + timeout_s + GRACE_S
-        batches.put((number, server, timeout_s, body))
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if self._waiting.pop(number, None) is not None:
-                batches.put(number)
-            raise
+        self._waiting[self.asked] = token, landed, loop.time() + timeout_s + GRACE_S
+        batches.put((self.asked, server, timeout_s, body))
+        return self.asked
+
+    def give_up(self, number: int) -> None:
+        """Wait no longer for a request."""
+        if self._waiting.pop(number, None) is not None and self._batches is not None:
+            self._batches.put(number)
 
     def end(self) -> None:
         """End the process and tell those who wait; it is not started again."""
@@ -108,9 +125,7 @@ class Sender:
         waiting, self._waiting = self._waiting, {}
         self._is_ready, self._left = False, 0
         if self._loop is not None and not self._loop.is_closed():
-            for future, _ in waiting.values():
-                if not future.done():
-                    future.set_exception(SenderGoneError())
+            _tell((token, landed, SenderGoneError()) for token, landed, _ in waiting.values())
             if batches is not None:
                 batches.close()
         if process is not None:
@@ -141,20 +156,39 @@ class Sender:
 
     def _take(self, items: Sequence[Any]) -> None:
         self._is_ready = True
+        waiting = self._waiting
+        arrived: list[tuple[Any, Landed, Reply | Exception]] = []
         for number, *found in items:
-            future, _ = self._waiting.pop(number, (None, 0.0))
-            if future is None or future.done():
-                continue
-            if len(found) == 1:
-                future.set_result(Reply(*found[0]))
-            else:
-                future.set_exception(TransportError(*found))
+            waits = waiting.pop(number, None)
+            if waits is not None:
+                reply = Reply(*found[0]) if len(found) == 1 else TransportError(*found)
+                arrived.append((waits[0], waits[1], reply))
+        _tell(arrived)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, batches: Batches) -> None:
         """Give up a process that hangs."""
         if batches is not self._batches:
             return
-        if any(due < loop.time() for _, due in self._waiting.values()):
+        if any(due < loop.time() for *_, due in self._waiting.values()):
             self.end()
         else:
             loop.call_later(GRACE_S, self._watch, loop, batches)
+
+
+def _tell(arrived: Iterable[tuple[Any, Landed, Reply | Exception]]) -> None:
+    """Call each ``landed`` once, with all that is for it."""
+    found: dict[Landed, list[Arrival]] = {}
+    for token, landed, what in arrived:
+        found.setdefault(landed, []).append((token, what))
+    for landed, arrivals in found.items():
+        landed(arrivals)
+
+
+def _resolve(arrivals: Sequence[Arrival]) -> None:
+    for future, what in arrivals:
+        if future.done():
+            continue
+        if isinstance(what, Exception):
+            future.set_exception(what)
+        else:
+            future.set_result(what)

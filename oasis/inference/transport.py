@@ -7,6 +7,7 @@ A transport has one asynchronous method; limits, retries, accounting and the jou
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -14,8 +15,11 @@ from oasis.errors import InferenceError
 
 __all__ = [
     "TOP_LOGPROBS",
+    "Arrival",
+    "CallsBack",
     "Describes",
     "ErrorKind",
+    "Landed",
     "Prompt",
     "Reply",
     "Transport",
@@ -32,7 +36,7 @@ patience; ``malformed`` is an answer that is no chat completion; ``refused`` (40
 by asking again; ``denied`` (401, 402, 403, 404) is a wrong key, address or model, or an account without money."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prompt:
     """What goes to an endpoint: the same for each attempt, but for `seed`.
 
@@ -56,7 +60,7 @@ class Prompt:
     continuation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """An endpoint's answer; token counts are None where it did not tell.
 
@@ -126,6 +130,29 @@ class Describes(Protocol):
     async def describe(self, timeout_s: float) -> dict[str, Any]:
         """Return what the endpoint says of itself, as JSON: ``reported`` (its model), ``version``, ``server``; and
         ``error`` where it did not answer."""
+        ...
+
+
+Arrival = tuple[Any, "Reply | Exception"]
+"""What was given to `CallsBack.start`, and what came of it."""
+Landed = Callable[[Sequence[Arrival]], None]
+"""Called with what arrived together."""
+
+
+@runtime_checkable
+class CallsBack(Protocol):
+    """What a transport has besides, if it can be asked without a coroutine for each request."""
+
+    def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Landed) -> int | None:
+        """Ask once, and call ``landed`` later with `token` and what came of it: a reply, a `TransportError`, or any
+        other exception where nothing can be said of the endpoint and the question is to be asked by `send`.
+
+        Return a number for `give_up`; None where that cannot be done now, and `send` is to be used.
+        """
+        ...
+
+    def give_up(self, number: int) -> None:
+        """Wait no longer for what was started: ``landed`` is not called for it."""
         ...
 
 

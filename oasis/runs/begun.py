@@ -79,15 +79,15 @@ class Begun:
         """How many of `rows` are answers."""
         return _answered(self.rows)
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append an attempt.
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append attempts.
 
         Raises
         ------
         RunStoppedError
-            If the disk does not take it.
+            If the disk does not take them.
         """
-        self._journal.write(row)
+        self._journal.write(rows)
 
 
 def fate(folder: Path | None) -> str:

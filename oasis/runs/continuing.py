@@ -73,8 +73,7 @@ def _keep_answers(path: Path, last: int) -> None:
     rows = [row for row in later_calls(path, last) if row not in kept]
     journal = Journal(path)
     try:
-        for row in rows:
-            journal.write(row)
+        journal.write(rows)
         journal.sync()
     finally:
         journal.close(remove=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,7 +32,7 @@ JOURNAL = "journal.jsonl"
 
 
 class Journal:
-    """Appends rows of `oasis.records.LLM_CALLS`, one ``write`` each: they survive the death of the process.
+    """Appends rows of `oasis.records.LLM_CALLS`, those of a moment with one ``write``: they survive the process.
 
     Rows of a process that was killed stay; a line that it did not finish is cut off.
 
@@ -50,18 +50,18 @@ class Journal:
         self._unforced = True
         self._last_step = max((row["step"] for row in read_journal(directory)), default=0)
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append one attempt.
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append attempts.
 
         Raises
         ------
         RunStoppedError
-            If the disk does not take it.
+            If the disk does not take them.
         """
         self._unforced = True
         try:
-            line = checked_line(row)
-            if self._file.write(line) < len(line):  # a full disk takes the beginning of it
+            lines = b"".join(map(checked_line, rows))
+            if self._file.write(lines) < len(lines):  # a full disk takes the beginning of them
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
             raise RunStoppedError(

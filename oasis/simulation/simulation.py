@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,7 +113,7 @@ class Simulation:
             inference = build_client(
                 scenario.llm,
                 seed=scenario.simulation.seed,
-                journal=self._keep_call,
+                journal=self._keep_calls,
                 recorded=self._earlier.answers,
                 keep_prompt=self._keeps_prompt,
                 offline=self._earlier.offline,
@@ -360,9 +360,9 @@ class Simulation:
         if news:
             self._storage.update(**news)
 
-    def _keep_call(self, row: Mapping[str, Any]) -> None:
+    def _keep_calls(self, rows: Iterable[Mapping[str, Any]]) -> None:
         if self._storage is not None:
-            self._storage.keep_call(row)
+            self._storage.keep_calls(rows)
 
     def _check_limits(self) -> None:
         """Stop before a step that must not be begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,9 @@ class Storage:
         """Change fields of the manifest."""
         self._recorder.update(**changes)
 
-    def keep_call(self, row: Mapping[str, Any]) -> None:
-        """Keep an attempt to ask a language model, before its answer is used."""
-        self._journal.write(row)
+    def keep_calls(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keep attempts to ask a language model, before their answers are used."""
+        self._journal.write(rows)
 
     def keep_step(self, step: int, tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> None:
         """Keep a step that is done.

@@ -19,7 +19,7 @@ from oasis.agents.llm import LLM
 from oasis.agents.llm_parameters import ACTION_RATES
 from oasis.errors import NoEndpointError, ScenarioError
 from oasis.inference import Client, MockTransport, Prompt, TransportError, build
-from oasis.inference import client as client_module
+from oasis.inference import asking as asking_module
 from oasis.inference.calls import prompt_hash
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceRequest, PolicyContext
@@ -242,7 +242,7 @@ def test_a_run_is_the_same_in_other_batches_replays_and_is_whole(local: MockTran
 def test_a_run_that_lost_its_model_goes_on_to_the_same_end(
     local: MockTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
     soon = {"backend": "local", "model": "stub", "attempts": 20, "timeout_s": 0.2}  # a silent one is dead after that
     whole = Simulation(scenario(llm=soon), tmp_path / "whole").run_sync()
     half = len(local.prompts) * 2 // 3

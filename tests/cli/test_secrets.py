@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from oasis import open_run
 from oasis.cli import main
-from oasis.inference import client as client_module
+from oasis.inference import asking as asking_module
 from oasis.testing.servers import StubServer
 
 KEY = "sk-Zq9/x+7=Kd&2wPv"
@@ -55,8 +55,8 @@ logging.getLogger("numba").setLevel(logging.INFO)  # it tells of each instructio
 logging.captureWarnings(True)
 import aiohttp
 import oasis.inference.http
-import oasis.inference.client
-oasis.inference.client.FIRST_WAIT_S = 0.01
+import oasis.inference.asking
+oasis.inference.asking.FIRST_WAIT_S = 0.01
 from oasis.cli import main
 for planted, words in json.load(sys.stdin):
     exec(planted)
@@ -212,7 +212,7 @@ def invoke(*words: str) -> str:
 
 def test_a_run_that_stops_keeps_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRETS_TEST_KEY", KEY)
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
     scenario, run = tmp_path / "case.toml", str(tmp_path / "run")
     with Echo() as server:
         server.expires_at, server.watched = 20, Path(run) / "journal.jsonl"
@@ -231,7 +231,7 @@ def test_a_run_that_stops_keeps_no_key(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_answers_that_are_not_applied_hold_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRETS_TEST_KEY", KEY)
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
     scenario, run, kept = tmp_path / "case.toml", str(tmp_path / "run"), tmp_path / "kept"
     with Echo() as server:
         plain = SCENARIO.replace("URL", server.url).replace('kind = "llm"', 'kind = "choice"')

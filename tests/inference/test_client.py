@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oasis.errors import InferenceError, NoEndpointError
 from oasis.inference import Client, MockTransport, Prompt, RecordedAnswers, Reply, TransportError
-from oasis.inference import client as client_module
+from oasis.inference import asking as asking_module
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.testing.answers import answer_from_schema
@@ -22,7 +22,7 @@ from oasis.testing.inference import Answerer, InferenceClientTests, request, sch
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.001)
 
 
 def obedient(prompt: Prompt) -> str:
@@ -116,7 +116,7 @@ async def test_concurrency_falls_while_the_server_is_overloaded_and_grows_again(
     transport = failing(["overloaded"] * 6)
     client = Client([transport], LLMConfig(model="m", concurrency=32))
     await client.complete([request(i) for i in range(6)])
-    (endpoint,) = client._pool.endpoints
+    (endpoint,) = client._asker.pool.endpoints
     low = endpoint.limit
     assert low < 16
     await client.complete([request(i) for i in range(200)])
@@ -135,7 +135,7 @@ async def test_a_server_with_one_slot_is_not_sent_more_than_it_answers_in_time()
     done = await client.complete([request(i) for i in range(150)])
     assert {c.status for c in done} == {"ok"}
     assert client.usage.failed == 0
-    assert client._pool.endpoints[0].limit < 30
+    assert client._asker.pool.endpoints[0].limit < 30
 
 
 async def test_requests_go_to_the_endpoint_with_the_fewest_in_flight() -> None:
@@ -194,8 +194,8 @@ async def test_an_endpoint_that_comes_back_is_used_again() -> None:
         return obedient(prompt)
 
     client = Client([MockTransport(obedient)], LLMConfig(model="m", timeout_s=30))
-    client._pool.endpoints[0].transport = MockTransport(handler)
-    client._pool.endpoints[0].answered = True
+    client._asker.pool.endpoints[0].transport = MockTransport(handler)
+    client._asker.pool.endpoints[0].answered = True
 
     async def rise() -> None:
         nonlocal down
@@ -204,7 +204,7 @@ async def test_an_endpoint_that_comes_back_is_used_again() -> None:
 
     done, _ = await asyncio.gather(client.complete([request(i) for i in range(20)]), rise())
     assert sum(c.status == "ok" for c in done) >= 18
-    assert not client._pool.endpoints[0].opened
+    assert not client._asker.pool.endpoints[0].opened
 
 
 async def test_a_transport_that_ignores_its_time_out_is_cut_off() -> None:
@@ -233,29 +233,31 @@ async def test_retry_after_is_honoured_up_to_a_cap(monkeypatch: pytest.MonkeyPat
     assert 3.0 in waits
     client = Client([failing(["overloaded"], retry_after_s=1e6)], LLMConfig(model="m"))
     await client.complete([request()])
-    assert max(waits) == client_module.LONGEST_RETRY_AFTER_S
+    assert max(waits) == asking_module.LONGEST_RETRY_AFTER_S
 
 
 async def test_jitter_is_repeatable_and_differs_between_questions() -> None:
     error = TransportError("server", "x")
-    waits = [client_module._wait_s(error, client_module._hash(1, request(i), 7, 1), 1) for i in range(50)]
-    again = [client_module._wait_s(error, client_module._hash(1, request(i), 7, 1), 1) for i in range(50)]
+    waits = [asking_module.wait_s(error, asking_module.bits(1, request(i), 7, 1), 1) for i in range(50)]
+    again = [asking_module.wait_s(error, asking_module.bits(1, request(i), 7, 1), 1) for i in range(50)]
     assert waits == again
     assert len(set(waits)) == 50
-    first = client_module.FIRST_WAIT_S
+    first = asking_module.FIRST_WAIT_S
     assert all(0.5 * first <= w <= first for w in waits)
 
 
 async def test_the_journal_has_each_answer_before_it_is_used() -> None:
     journalled: list[dict[str, Any]] = []
-    client = Client([failing(["server"])], LLMConfig(model="m"), journal=lambda row: journalled.append(dict(row)))
+    client = Client(
+        [failing(["server"])], LLMConfig(model="m"), journal=lambda rows: journalled.extend(map(dict, rows))
+    )
     await client.complete([request(1)])
     assert [row["status"] for row in journalled] == ["failed", "ok"]
     assert journalled == client.take_records().to_pylist()
 
 
 async def test_a_journal_that_cannot_write_stops_the_call() -> None:
-    def journal(row: Any) -> None:
+    def journal(rows: Any) -> None:
         raise OSError("disk full")
 
     client = Client([MockTransport(obedient)], LLMConfig(model="m"), journal=journal)
@@ -280,7 +282,7 @@ class TestRecorded:
     async def test_recorded_answers_are_not_asked_again(self) -> None:
         done, rows = await self.record(failing(["server", "malformed"]))
         asked: list[dict[str, Any]] = []
-        client = Client([], LLMConfig(model="m"), recorded=RecordedAnswers(rows), journal=asked.append)  # type: ignore[arg-type]
+        client = Client([], LLMConfig(model="m"), recorded=RecordedAnswers(rows), journal=asked.extend)  # type: ignore[arg-type]
         again = await client.complete([request(i) for i in range(4)])
         assert [(c.status, c.value, c.attempts) for c in again] == [(c.status, c.value, c.attempts) for c in done]
         assert client.take_records() == rows

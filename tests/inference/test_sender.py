@@ -18,8 +18,8 @@ import pytest
 
 from oasis import Scenario, Simulation, open_run
 from oasis.inference import Client, HttpTransport, Prompt, Reply, TransportError, build_client
+from oasis.inference import asking as asking_module
 from oasis.inference import build as build_module
-from oasis.inference import client as client_module
 from oasis.inference import sender as sender_module
 from oasis.inference.sender import Sender
 from oasis.inference_config import LLMConfig
@@ -34,7 +34,7 @@ KEY = "sk-0123456789abcdef"
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender_module, "available", lambda: 2)
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
 
 
 async def started(sender: Sender) -> None:

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from oasis.errors import InputError, NoEndpointError
+from oasis.inference import asking as asking_module
 from oasis.inference import build_client, check_endpoint
-from oasis.inference import client as client_module
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient
 from oasis.testing.inference import Answerer, InferenceClientTests, request
@@ -19,7 +19,7 @@ from oasis.testing.servers import FAULTS, StubServer
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
 
 
 def config(*servers: StubServer, **keys: object) -> LLMConfig:
@@ -242,7 +242,7 @@ async def test_cancelling_leaves_nothing_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert client.usage.in_flight == 0
-        assert all(e.in_flight == 0 for e in client._pool.endpoints)
+        assert all(e.in_flight == 0 for e in client._asker.pool.endpoints)
         await client.close()
 
 

@@ -57,7 +57,7 @@ PHASES = {  # by the innermost function that is named here, and of which file
     "_write_piece": "checkpoint",
     "write_block": "Parquet",
     "to_parquet": "Parquet",
-    "keep_call": "journal",
+    "keep_calls": "journal",
     "write_report": "report",
     "whole_part": "look at records",
     "read_checkpoint": "look at records",

@@ -16,7 +16,7 @@ import pytest
 
 from oasis import Scenario, Simulation, open_run
 from oasis.errors import NoEndpointError
-from oasis.inference import client as client_module
+from oasis.inference import asking as asking_module
 from oasis.inference import endpoints as endpoints_module
 from oasis.runs.verification import verify
 from oasis.simulation import StepResult
@@ -101,7 +101,7 @@ OF_ENDPOINTS = (
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(endpoints_module, "COOL_DOWN_S", 0.02)
 
 
