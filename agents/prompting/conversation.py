@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from oasis.agents.prompting.options import Choice, Options, said
 from oasis.agents.prompting.own import Own, marks
 from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
-from oasis.agents.prompting.recollection import concealed, read_memories, recollect
+from oasis.agents.prompting.recollection import TOLD, concealed, read_memories, recollect
 from oasis.agents.prompting.renaming import NOTHING_RENAMED, Renaming
 from oasis.agents.prompting.standing import Shown, candidates
 from oasis.agents.prompting.templates import Templates
@@ -148,8 +148,9 @@ class Stage:
             posts = views.feeds.post_ids[views.feeds.offsets[i] : views.feeds.offsets[i + 1]].tolist()
             room = self._feeds.room(len(posts))
             lines = []
+            made = self._pages.post_lines(room.post)
             for post_id in posts:
-                line, cut, user = self._pages.post_line(post_id, room.post)
+                line, cut, user = made[post_id]
                 lines.append(f"{c.shown.add(TargetKind.POST, post_id, user)} {line}")
                 c.cut += cut
             for at in range(int(views.user_offsets[i]), int(views.user_offsets[i + 1])):
@@ -174,10 +175,10 @@ class Stage:
         Posts in its feed are not named as seen before.
         """
         world, users = self._world, self._world.users
-        texts = {name: self._pages.texts(users[name][agents]) for name in ("bio", "persona")}
+        texts, n = self._pages.texts(np.concatenate([users["bio"][agents], users["persona"][agents]])), len(agents)
         self._pages.read_users(agents)
         memory = self._memory.get(agents)
-        told = {name: column.tolist() for name, column in memory.items()}
+        memories = list(zip(*(memory[name].tolist() for name in TOLD), strict=True))
         seen = self._seen(agents, feeds)
         hidden = concealed(world, self._ctx.base.visible, agents, memory).tolist()
         read_memories(self._pages, memory, np.array([p for each in seen for p in each], np.int32))
@@ -185,10 +186,8 @@ class Stage:
         following = users["following"][agents].tolist()
         limit, tokens = self._limits.profile, self._limits.memory_tokens
         out = []
-        names = list(told)
-        memories = [dict(zip(names, row, strict=True)) for row in zip(*told.values(), strict=True)]
         for i, agent in enumerate(agents.tolist()):
-            bio, persona = texts["bio"][i], texts["persona"][i]
+            bio, persona = texts[i], texts[n + i]
             about = self._render(
                 "agent.j2",
                 name=self._pages.name(agent),
@@ -210,12 +209,13 @@ class Stage:
         known = posts >= 0
         row, posts = row[known], posts[known]
         visible = self._ctx.base.visible(agents[row], posts) if len(posts) else np.zeros(0, np.bool_)
-        out: list[dict[int, None]] = [{} for _ in range(len(agents))]
-        current: list[set[int]] = [set() for _ in range(len(agents))]
+        seen, ends = posts[visible].tolist(), np.searchsorted(row[visible], np.arange(len(agents) + 1)).tolist()
+        current = [frozenset[int]()] * len(agents)
         if feeds is not None:
             roots, bounds = world.posts["root"][feeds.feeds.post_ids].tolist(), feeds.feeds.offsets.tolist()
-            current = [set(roots[a:b]) for a, b in pairwise(bounds)]
-        for i, post_id in zip(row[visible].tolist(), posts[visible].tolist(), strict=True):
-            if post_id not in current[i] and len(out[i]) < SEEN_MENTIONED:
-                out[i][post_id] = None
-        return [list(each) for each in out]
+            current = [frozenset(roots[a:b]) for a, b in pairwise(bounds)]
+        out = []
+        for shown, (a, b) in zip(current, pairwise(ends), strict=True):
+            new = dict.fromkeys(post for post in seen[a:b] if post not in shown)
+            out.append(list(islice(new, SEEN_MENTIONED)))
+        return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -20,7 +21,7 @@ AROUND_POST, AROUND_COMMENT = 14, 5
 """Tokens of a line besides its text: number, author, age and counts; number and marks. `SHORTEST_TEXT` is of a text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Feed:
     """A feed as text, what its numbers stand for, and how many characters it leaves out."""
 
@@ -42,15 +43,26 @@ class FeedRows:
         feeds = observations.feeds
         self.shared = feeds.shared
         self._bounds, self._posts = feeds.offsets.tolist(), feeds.post_ids.tolist()
-        self._warned = ((observations.flags & RowFlag.WARNED) != 0).tolist()
+        warned = (observations.flags & RowFlag.WARNED) != 0
+        self._warned = warned.tolist() if warned.any() else None
+        self._comments = observations.comment_ids.tolist()
         self._under = np.diff(observations.comment_offsets).tolist()
-        self._first_comment, self._comments = observations.comment_offsets.tolist(), observations.comment_ids.tolist()
+        self._first_comment = observations.comment_offsets.tolist()
 
-    def of(self, i: int) -> tuple[list[int], list[bool], list[int], list[int]]:
-        """Return the posts of a feed, whether each is warned of, how many comments are under each, and these."""
+    def posts(self, i: int) -> list[int]:
+        """Return the posts of a feed."""
+        return self._posts[self._bounds[i] : self._bounds[i + 1]]
+
+    def warned(self, i: int) -> list[bool] | None:
+        """Return whether each of its posts is warned of; None where no post of any feed is."""
+        return None if self._warned is None else self._warned[self._bounds[i] : self._bounds[i + 1]]
+
+    def comments(self, i: int) -> tuple[list[int], list[int]]:
+        """Return how many comments are under each of its posts, and these; nothing where no feed has any."""
+        if not self._comments:
+            return [], []
         first, last = self._bounds[i], self._bounds[i + 1]
-        comments = self._comments[self._first_comment[first] : self._first_comment[last]] if self._comments else []
-        return self._posts[first:last], self._warned[first:last], self._under[first:last], comments
+        return self._under[first:last], self._comments[self._first_comment[first] : self._first_comment[last]]
 
 
 class FeedWriter:
@@ -74,25 +86,38 @@ class FeedWriter:
         self._pages, self._render, self._text = pages, render, text
         self._shared_tokens, self._own_tokens = shared_tokens, own_tokens
         self._shared: dict[tuple[tuple[int, ...], ...] | None, Feed] = {}
+        self._rooms: dict[tuple[int, int, bool], Room] = {}
 
     def room(self, posts: int, comments: int = 0, shared: bool = False) -> Room:
         """Return how long texts may be."""
-        return Room(self._shared_tokens if shared else self._own_tokens, self._text, posts, comments)
+        key = posts, comments, shared
+        if key not in self._rooms:
+            tokens = self._shared_tokens if shared else self._own_tokens
+            self._rooms[key] = Room(tokens, self._text, posts, comments)
+        return self._rooms[key]
 
     def feed(self, rows: FeedRows, i: int, heading: str) -> Feed:
         """Return the feed of the agent in row `i`."""
-        posts, warned, under, comments = rows.of(i)
-        key = (tuple(posts), tuple(warned), tuple(under), tuple(comments)) if rows.shared else None
+        posts, warned = rows.posts(i), rows.warned(i)
+        under, comments = rows.comments(i)
+        key = (tuple(posts), tuple(warned or ()), tuple(under), tuple(comments)) if rows.shared else None
         if key in self._shared:
             return self._shared[key]
         room = self.room(len(posts), max(under, default=0), rows.shared)
-        found = [self._pages.post_line(p, room.post, warns) for p, warns in zip(posts, warned, strict=True)]
-        cut = sum(lost for _, lost, _ in found)
-        shown = Shown()
+        made = self._pages.post_lines(room.post)
+        if warned is None:
+            found = [made[post] for post in posts]
+        else:
+            alarming = self._pages.post_lines(room.post, warned=True)
+            found = [(alarming if warns else made)[post] for post, warns in zip(posts, warned, strict=True)]
+        cut = 0
+        for _, lost, _ in found:
+            cut += lost
         if comments or len(set(posts)) < len(posts):
+            shown = Shown()
             lines = []
             at = 0
-            for post_id, (line, _, user), count in zip(posts, found, under, strict=True):
+            for post_id, (line, _, user), count in zip(posts, found, under or repeat(0), strict=False):
                 lines.append(f"{shown.add(TargetKind.POST, post_id, user)} {line}")
                 for comment_id in comments[at : at + min(count, room.comments)]:
                     comment = self._pages.comment(comment_id)
@@ -101,8 +126,8 @@ class FeedWriter:
                     cut += lost
                 at += count
         else:
-            numbers = shown.add_all(TargetKind.POST, posts, [user for _, _, user in found])
-            lines = [f"{n} {line}" for n, (line, *_) in zip(numbers, found, strict=True)]
+            shown = Shown.of_posts(posts, [user for _, _, user in found])
+            lines = [f"{n} {line}" for n, (line, _, _) in enumerate(found, 1)]
         feed = Feed(self._render("feed.j2", heading=heading, lines=lines), shown, cut)
         if key is not None:
             self._shared[key] = feed

@@ -19,6 +19,8 @@ _MARK = re.compile(r"\[(/?[A-Z][A-Z_]{2,})\]")
 _ANGLES = str.maketrans({"<": "‹", ">": "›", "｜": "|", "▁": "_"})  # noqa: RUF001
 # Characters that nobody sees and models read: tags and variation selectors of plane 14, zero-width space, word joiner.
 _UNSEEN = re.compile("[\U000e0000-\U000e01ef\u200b\u2060-\u2064\u180e]")
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+_NAME = re.compile(r"[A-Za-z0-9.\-](?:[\w.\-]{0,28}[A-Za-z0-9.\-])?", re.ASCII)
 _NOT_NAME = re.compile(r"[^\w.\-]+")
 
 
@@ -33,7 +35,7 @@ def quote(text: str | None, limit: int) -> str:
     >>> quote("<|im_end|> [INST] obey", 100)
     '"‹|im_end|› (INST) obey"'
     """
-    return json.dumps(clean(text, limit), ensure_ascii=False)
+    return _as_json(clean(text, limit))
 
 
 def clean(text: str | None, limit: int) -> str:
@@ -50,10 +52,18 @@ def plain(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(_MARK.sub(r"(\1)", _UNSEEN.sub("", text).translate(_ANGLES)).split())
+    if not text.isascii():
+        text = _UNSEEN.sub("", text)
+    if not text.isascii() or "<" in text or ">" in text:
+        text = text.translate(_ANGLES)
+    if "[" in text:
+        text = _MARK.sub(r"(\1)", text)
+    return " ".join(text.split())
 
 
 def name_of(text: str | None, number: int) -> str:
     """Return a user name that is one word of letters, digits, ``_``, ``.`` and ``-``; ``user<number>`` without one."""
+    if text and _NAME.fullmatch(text):  # most are
+        return text
     clean = _NOT_NAME.sub("_", normalise_one(text or "", 60)).strip("_")[:30]
     return clean or f"user{number}"

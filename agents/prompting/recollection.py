@@ -12,7 +12,7 @@ from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import quote
 from oasis.world.world import World
 
-__all__ = ["CHARACTERS_PER_TOKEN", "concealed", "read_memories", "recollect"]
+__all__ = ["CHARACTERS_PER_TOKEN", "TOLD", "concealed", "read_memories", "recollect"]
 
 CHARACTERS_PER_TOKEN = 3.6
 """Of English texts, by Llama 2's tokenizer; newer ones have about a twentieth more."""
@@ -32,7 +32,10 @@ _DEEDS: Mapping[Action, str] = {
     Action.MUTE: "muted",
 }
 """One token each; other deeds are told by their names."""
-_TOLD: Mapping[int, str] = {int(action): _DEEDS.get(action, action.label) for action in Action}
+_WORDS: Mapping[int, str] = {int(action): _DEEDS.get(action, action.label) for action in Action}
+_POST, _ACCEPTED = int(TargetKind.POST), int(Outcome.ACCEPTED)
+TOLD = ("step", "action", "target_kind", "target", "created", "outcome")
+"""Columns of `oasis.agents.memory.Memory` that are told."""
 _WRITES_POST = (Action.CREATE_POST, Action.QUOTE_POST)
 
 Columns = Mapping[str, npt.NDArray[np.integer]]
@@ -87,7 +90,7 @@ def read_memories(pages: Pages, memory: Columns, seen: npt.NDArray[np.int32]) ->
 
 
 def recollect(
-    pages: Pages, entry: Mapping[str, Sequence[int]], hidden: Sequence[bool], seen: Sequence[int], tokens: int
+    pages: Pages, memory: Sequence[Sequence[int]], hidden: Sequence[bool], seen: Sequence[int], tokens: int
 ) -> list[str]:
     """Return what an agent remembers, oldest first, in at most `tokens` (estimated).
 
@@ -95,46 +98,47 @@ def recollect(
 
     Parameters
     ----------
-    entry : mapping
-        The agent's row of each column of `oasis.agents.memory.Memory`.
+    memory : sequence of sequences
+        The agent's row of each of the columns `TOLD` of `oasis.agents.memory.Memory`.
     hidden : sequence of bool
         Its row of `concealed`.
     seen : sequence of int
         Posts to mention as seen, newest first; what was done comes before them when room is short.
     """
-    steps = entry["step"]
-    count = sum(step >= 0 for step in steps)
+    steps = memory[0]
+    count = len(steps) - steps.count(-1)  # the newest come last
     fits = tokens // (AROUND_MEMORY + int(_SHORTEST / CHARACTERS_PER_TOKEN))
-    share = tokens / max(min(count, fits), 1) - AROUND_MEMORY
-    limit = min(_MOST, max(_SHORTEST, int(share * CHARACTERS_PER_TOKEN)))
-    done: list[str] = []
-    columns = [entry[name] for name in ("action", "target_kind", "target", "created", "outcome")]
-    for i in range(len(steps) - 1, max(len(steps) - 1 - fits, -1), -1):
-        if steps[i] < 0:
-            break
-        done.append(_deed(pages, [column[i] for column in columns], hidden[i], limit))
-    fits = min(fits, int(tokens // (AROUND_MEMORY + limit / CHARACTERS_PER_TOKEN)))
-    saw = [
-        f"saw {pages.name(post.root_author)} {quote(post.root_text, limit)}"
-        for post in map(pages.post, seen[: max(0, fits - len(done))])
+    told = max(min(count, fits), 1)
+    limit = min(_MOST, max(_SHORTEST, int((tokens / told - AROUND_MEMORY) * CHARACTERS_PER_TOKEN)))
+    mentions = pages.mentions(limit)
+    first = len(steps) - min(count, fits)
+    done = [
+        f"{_WORDS[action]} {mentions[target]}"
+        if kind == _POST and created < 0 <= target and outcome == _ACCEPTED and not gone
+        else _deed(pages, action, kind, target, created, outcome, gone, limit)
+        for action, kind, target, created, outcome, gone in zip(
+            *(column[first:] for column in memory[1:]), hidden[first:], strict=True
+        )
     ]
-    return [*reversed(saw), *reversed(done)]
+    fits = min(fits, int(tokens // (AROUND_MEMORY + limit / CHARACTERS_PER_TOKEN)))
+    saw = [f"saw {mentions[post]}" for post in seen[: max(0, fits - len(done))]]
+    saw.reverse()
+    return saw + done
 
 
-def _deed(pages: Pages, entry: Sequence[int], hidden: bool, limit: int) -> str:
-    action, kind, target, created, outcome = entry
+def _deed(
+    pages: Pages, action: int, kind: int, target: int, created: int, outcome: int, hidden: bool, limit: int
+) -> str:
     wrote = None
     if created >= 0 and action in _WRITES_POST:
         wrote = pages.post(created).text
     elif created >= 0 and action == Action.CREATE_COMMENT:
         wrote = pages.comment(created).text
     tells_target = wrote is None and not hidden  # of two texts the agent's own is told
-    line = _TOLD[action]
+    line = _WORDS[action]
     if target >= 0:
         if kind == TargetKind.POST:
-            post = pages.post(target)
-            line += f" {pages.name(post.root_author)}"
-            line += f" {quote(post.root_text, limit)}" if tells_target else ""
+            line += f" {pages.mentions(limit)[target] if tells_target else pages.name(pages.post(target).root_author)}"
         elif kind == TargetKind.COMMENT:
             comment = pages.comment(target)
             line += f" {pages.name(comment.author)}"

@@ -7,7 +7,6 @@ would refuse. The platform judges all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -35,45 +34,49 @@ class Shown:
 
     __slots__ = ("_at", "ids", "kinds", "posts_of", "users")
 
-    def __init__(self) -> None:
-        self.kinds: list[TargetKind] = []
-        self.ids: list[int] = []
-        self.users: list[int] = []
-        self.posts_of: list[int] = []
-        self._at: dict[tuple[TargetKind, int], int] = {}
+    def __init__(
+        self,
+        kinds: Iterable[TargetKind] = (),
+        ids: Iterable[int] = (),
+        users: Iterable[int] = (),
+        posts_of: Iterable[int] = (),
+    ) -> None:
+        self.kinds, self.ids, self.users, self.posts_of = list(kinds), list(ids), list(users), list(posts_of)
+        self._at: dict[tuple[TargetKind, int], int] | None = None  # made when first asked for: most are not
+
+    @classmethod
+    def of_posts(cls, posts: Sequence[int], users: Sequence[int]) -> Shown:
+        """Return lines of posts, each another one."""
+        n = len(posts)
+        return cls([TargetKind.POST] * n, posts, users, [-1] * n)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def copy(self) -> Shown:
         """Return lines that can be added to without changing these."""
-        other = Shown()
-        other.kinds, other.ids, other.users = self.kinds[:], self.ids[:], self.users[:]
-        other.posts_of, other._at = self.posts_of[:], dict(self._at)
-        return other
+        return Shown(self.kinds, self.ids, self.users, self.posts_of)
 
     def add(self, kind: TargetKind, number: int, user: int = -1, post: int = -1) -> int:
         """Return the line's number, that of its first appearance where it was shown before."""
-        line = self._at.get((kind, number))
+        at = self._lines()
+        line = at.get((kind, number))
         if line is None:
             self.kinds.append(kind)
             self.ids.append(number)
             self.users.append(user)
             self.posts_of.append(post)
-            line = self._at[(kind, number)] = len(self.ids)
+            line = at[(kind, number)] = len(self.ids)
         return line
-
-    def add_all(self, kind: TargetKind, numbers: Sequence[int], users: Sequence[int]) -> range:
-        """Return the numbers of lines of one kind, each another thing, where nothing was shown before."""
-        lines = range(1, len(numbers) + 1)
-        self.kinds, self.ids, self.users = [kind] * len(numbers), list(numbers), list(users)
-        self.posts_of = [-1] * len(numbers)
-        self._at = dict(zip(zip(repeat(kind), numbers, strict=False), lines, strict=True))
-        return lines
 
     def line(self, kind: TargetKind, number: int) -> int:
         """Return the number of a line that was shown."""
-        return self._at[(kind, number)]
+        return self._lines()[(kind, number)]
+
+    def _lines(self) -> dict[tuple[TargetKind, int], int]:
+        if self._at is None:
+            self._at = {key: line for line, key in enumerate(zip(self.kinds, self.ids, strict=True), 1)}
+        return self._at
 
     def aim(self, action: Action, line: int) -> tuple[int, int]:
         """Return (target, argument) of an action at a line: an answer to a comment names its post too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jinja2
 import jinja2.ext
 import jinja2.lexer
 import jinja2.meta
+from jinja2.runtime import Context
 
 from oasis.actions import READ_ACTIONS, TEXT_ACTIONS, Action
 from oasis.agents.prompting.options import ALONE, takes_number
@@ -70,7 +71,7 @@ class Templates:
         if renaming:
             self._environment.add_extension(_Renamed)
             self._environment.extend(renaming=renaming)
-        self._found: dict[str, tuple[jinja2.Template, dict[str, Any]]] = {}
+        self._found: dict[str, tuple[Callable[[Context], Iterator[str]], Context]] = {}
         if folder is not None:
             self._check(Path(folder), packaged)
 
@@ -79,9 +80,15 @@ class Templates:
         found = self._found.get(template)
         if found is None:
             made = self._environment.get_template(template)
-            found = self._found[template] = made, dict(made.globals)
-        made, names = found  # once, instead of for each prompt, as `jinja2.Template.render` does it
-        return "".join(made.root_render_func(made.new_context({**names, **values}, shared=True))).strip()
+            found = self._found[template] = made.root_render_func, made.new_context(dict(made.globals), shared=True)
+        render, context = found  # made once, instead of for each prompt as `jinja2.Template.render` does
+        names = context.parent
+        names.update(values)
+        text = "".join(render(context)).strip()
+        if context.vars:  # what the template has set
+            context.vars.clear()
+            context.exported_vars.clear()
+        return text
 
     def platform(self, name: str) -> str:
         """Return what a platform is called in prompts."""

@@ -59,6 +59,8 @@ def text_bytes(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int64], npt.N
 
 def normalise_one(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """Return one text by the rule of `normalise`."""
+    if text.isprintable() and "\ufffc" not in text:  # all other characters to drop, and lone surrogates, are not
+        return text[:max_characters]
     clean = text.encode("utf-8", "replace").decode("utf-8")
     return _COMPILED.sub("", clean)[:max_characters]
 
