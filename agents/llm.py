@@ -48,6 +48,8 @@ PENDING = 8_192
 """Agents whose prompts are held in memory at a time (about 10 kB each); several times as many as are in flight."""
 _AT_ONCE = 256
 """Agents that are asked one question each whose prompts are made together, while requests of others are under way."""
+_FIRST = 32
+"""Agents of the first part; each part has twice as many as the one before, until that is enough."""
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 64, 256
 _ROUNDS = 3
 """Of agents that are asked several questions each, so many are worked on as there may be requests in flight, times
@@ -130,7 +132,7 @@ class LLM:
                     await client.room()
                 return await self._decide(observations.take(rows), ctx, client, stage)
 
-        parts = np.array_split(np.arange(n), -(-n // size))
+        parts = np.split(np.arange(n), _bounds(n, size))
         return Decisions(ActionBatch.concat(await together(map(part, parts))))
 
     def _parts(self, client: InferenceClient) -> tuple[int, int]:
@@ -258,6 +260,16 @@ class LLM:
             max_tokens=self.parameters.max_tokens,
             temperature=self.parameters.temperature,
         )
+
+
+def _bounds(n: int, size: int) -> list[int]:
+    """Return where parts of `n` agents end: the first are small, so that servers have work soon."""
+    bounds, end, part = list[int](), 0, min(_FIRST, size)
+    while end + part < n:
+        end += part
+        bounds.append(end)
+        part = min(2 * part, size)
+    return bounds
 
 
 def _look(stage: Stage, looking: Sequence[tuple[Conversation, Choice]], turn: int, ctx: PolicyContext) -> None:

@@ -1,13 +1,14 @@
 """How many decisions by a language model a second, from observing to recording, against a server that answers at once.
 
-    python benchmarks/llm_decisions.py [--agents 2000] [--steps 4] [--platform x|reddit|both] [--concurrency 256]
+    python benchmarks/llm_decisions.py [--agents 2000] [--steps 6] [--platform x|reddit|both] [--concurrency 256]
 
 A run of `oasis.Simulation` in this process, all agents active and decided by ``llm``, 10 posts in a feed, all recorded;
-`llm_stub.py` in another process. `bare` sends the same bodies, rendered before, over the same transport (from a process
-of its own, as in the run) and open connections, with nothing around it: `overhead` is the run's time per decision over
-that. The first step compiles kernels and is left out.
+`llm_stub.py` in another process. After each step `bare` sends the bodies of that step again, rendered as they are, over
+the same transport and connections and as many at a time, with nothing around it: `overhead` is the step's time per
+decision over that, the median of all steps. The first step compiles kernels and is left out.
 
-Prints JSON. The stub's processor seconds are shown apart; on two cores it has one to itself.
+Prints JSON. Processor time is shown apart for this process, the one that sends, and the stub, which on two cores share
+them.
 """
 
 from __future__ import annotations
@@ -15,72 +16,98 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from oasis.inference import HttpTransport
-from oasis.inference.sender import Sender
-from oasis.inference.transport import Prompt
+from oasis.inference.transport import Arrival, Prompt
 from oasis.scenario import Scenario
-from oasis.simulation import Simulation, StepResult
+from oasis.simulation import Simulation
 from oasis.simulation.collecting import seldom_collected
 
 
 class Keeping(HttpTransport):
-    """Keeps what is sent."""
+    """Keeps the bodies that are sent."""
 
-    kept: list[Prompt] = []
-
-    async def send(self, prompt: Prompt, timeout_s: float) -> Any:
-        Keeping.kept.append(prompt)
-        return await super().send(prompt, timeout_s)
-
-    def start(self, prompt: Prompt, *rest: Any) -> int | None:
-        number = super().start(prompt, *rest)
-        if number is not None:
-            Keeping.kept.append(prompt)
-        return number
-
-
-class Rendered(HttpTransport):
-    """Sends bodies that were rendered before."""
-
-    bodies: dict[int, bytes] = {}
+    bodies: list[bytes] = []
 
     def _body(self, prompt: Prompt) -> bytes:
-        return Rendered.bodies[id(prompt)]
+        body = super()._body(prompt)
+        Keeping.bodies.append(body)
+        return body
 
 
-async def bare(prompts: list[Prompt], url: str, concurrency: int, apart: bool) -> list[float]:
-    """Return the seconds that the transport alone takes for prompts, thrice, over connections that are open."""
-    sender = Sender(worthwhile=1) if apart else None
-    transport = Rendered(url, "stub", sender=sender)
-    Rendered.bodies = {id(prompt): HttpTransport._body(transport, prompt) for prompt in prompts}
+async def bare(transport: HttpTransport, bodies: Sequence[bytes], concurrency: int) -> float:
+    """Return the seconds that the process that sends takes for bodies, over connections that are open."""
+    sender, server = transport._sender, transport._number
+    assert sender is not None
+    queue, left = iter(bodies), len(bodies)
+    done = asyncio.get_running_loop().create_future()
 
-    async def send_all() -> float:
-        queue = iter(prompts)
+    def landed(arrivals: Sequence[Arrival]) -> None:
+        nonlocal left
+        for _, found in arrivals:
+            if isinstance(found, Exception):
+                done.set_exception(found)
+                return
+            if (body := next(queue, None)) is not None:
+                sender.start(server, body, 60.0, None, landed)
+        left -= len(arrivals)
+        if not left:
+            done.set_result(None)
 
-        async def work() -> None:
-            for prompt in queue:
-                await transport.send(prompt, 60.0)
+    start = time.perf_counter()
+    for _ in range(min(concurrency, left)):
+        sender.start(server, next(queue), 60.0, None, landed)
+    await done
+    return time.perf_counter() - start
 
-        start = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(concurrency)))
-        return time.perf_counter() - start
 
-    while sender is not None and not sender.ready:
-        await asyncio.sleep(0.01)
+def cpu_s(pid: int | None) -> float:
+    """Return the processor seconds of another process, nan where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def steps_of(simulation: Simulation, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what each step but the first took, in microseconds per decision."""
+    assert simulation._inference is not None
+    transport = simulation._inference._transports[0]
+    assert isinstance(transport, HttpTransport)
+    assert transport._sender is not None
+    if not given.no_bare:
+        transport.__class__ = Keeping
+    found: list[dict[str, Any]] = []
+    before = time.perf_counter(), time.process_time(), cpu_s(transport._sender.pid)
     with seldom_collected():
-        seconds = [await send_all() for _ in range(4)][1:]
-    await transport.close()
-    return seconds
+        async for result in simulation.steps():
+            now = time.perf_counter(), time.process_time(), cpu_s(transport._sender.pid)
+            active = int(result.metrics["active"])
+            wall, here, sending = (1e6 * (b - a) / active for a, b in zip(before, now, strict=True))
+            step = {"active": active, "wall": wall, "cpu": here, "cpu_of_sender": sending}
+            phases = [name for name in result.metrics if name.startswith("seconds_")]
+            step |= {name: 1e6 * result.metrics[name] / active for name in phases}
+            if Keeping.bodies and found:
+                seconds = [await bare(transport, Keeping.bodies, given.concurrency) for _ in range(2)]
+                step["bare"] = 1e6 * min(seconds) / len(Keeping.bodies)
+            while not transport._sender.ready:
+                await asyncio.sleep(0.01)
+            Keeping.bodies.clear()
+            found.append(step)
+            before = time.perf_counter(), time.process_time(), cpu_s(transport._sender.pid)
+    return found[1:]
 
 
 def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -101,49 +128,29 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
                 "output": {"report": False},
             }
         )
-        steps: list[dict[str, float]] = []
-        last = [0.0, 0.0]
-
-        def keep(result: StepResult) -> None:
-            now = [time.perf_counter(), time.process_time()]
-            steps.append({**result.metrics, "wall": now[0] - last[0], "cpu": now[1] - last[1]})
-            last[:] = now
-
-        simulation = Simulation(scenario, folder / platform)
-        if not given.no_bare:
-            transport = simulation._inference._transports[0]
-            transport.__class__ = Keeping
-        last[:] = time.perf_counter(), time.process_time()
-        simulation.run_sync(keep)
-        sent = Keeping.kept[-int(steps[-1]["active"]) :]
-        apart, within = ([asyncio.run(bare(sent, url, given.concurrency, a))] if sent else [] for a in (True, False))
+        steps = asyncio.run(steps_of(Simulation(scenario, folder / platform), given))
         stub.stdin.close()
         served = json.loads(stub.stdout.readline())
-    timed = steps[1:]
-    decisions = sum(s["active"] for s in timed)
-    wall = sum(s["wall"] for s in timed)
-    phases = [name for name in timed[0] if name.startswith("seconds_")]
-    per = {n.removeprefix("seconds_"): round(1e6 * sum(s[n] for s in timed) / decisions, 1) for n in phases}
+
+    def median(name: str) -> float:
+        return round(float(np.median([step[name] for step in steps])), 1)
+
     found = {
         "platform": platform,
         "agents": given.agents,
-        "decisions": decisions,
-        "decisions_per_s": round(decisions / wall),
-        "decisions_per_s_by_step": [round(s["active"] / s["wall"]) for s in timed],
-        "microseconds_per_decision": round(1e6 * wall / decisions, 1),
-        "cpu_microseconds_per_decision": round(1e6 * sum(s["cpu"] for s in timed) / decisions, 1),
-        "phases_microseconds": per,
+        "decisions": sum(step["active"] for step in steps),
+        "decisions_per_s": round(1e6 / median("wall")),
+        "decisions_per_s_by_step": [round(1e6 / step["wall"]) for step in steps],
+        "microseconds_per_decision": {name: median(name) for name in ("wall", "cpu", "cpu_of_sender")},
+        "phases_microseconds": {n.removeprefix("seconds_"): median(n) for n in steps[0] if n.startswith("seconds_")},
         "stub": {**served, "microseconds_per_request": round(1e6 * served["cpu_s"] / served["requests"], 1)},
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
-    if sent:
-        alone = float(np.median(apart)) / len(sent)
-        found["bare_per_s"] = round(1 / alone)
-        found["bare_microseconds"] = round(1e6 * alone, 1)
-        found["bare_in_one_process_microseconds"] = round(1e6 * float(np.median(within)) / len(sent), 1)
-        found["overhead"] = round(wall / decisions / alone - 1, 3)
-        lengths = [sum(len(content) for _, content in p.messages) for p in sent]
-        found["characters_per_prompt"] = round(float(np.mean(lengths)))
+    if "bare" in steps[0]:
+        ratios = [step["wall"] / step["bare"] - 1 for step in steps]
+        found["bare_microseconds"] = median("bare")
+        found["overhead"] = round(float(np.median(ratios)), 3)
+        found["overhead_by_step"] = [round(ratio, 2) for ratio in ratios]
     return found
 
 
@@ -151,11 +158,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=2_000)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--platform", choices=("x", "reddit", "both"), default="both")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--parameter", action="append", default=[], help="KEY=VALUE of the policy")
-    parser.add_argument("--no-bare", action="store_true", help="keep no prompts and measure no bare client")
+    parser.add_argument("--no-bare", action="store_true", help="measure no bare client")
     given = parser.parse_args()
     platforms = ("x", "reddit") if given.platform == "both" else (given.platform,)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -204,18 +204,21 @@ class Stage:
         """Return posts seen lately and not in the feed, newest first, that the agent may still see."""
         world = self._world
         recent = world.seen.recent(agents)[:, : 4 * SEEN_MENTIONED]
-        row = np.repeat(np.arange(len(agents)), recent.shape[1])
-        posts = recent.ravel()
-        known = posts >= 0
-        row, posts = row[known], posts[known]
+        row, column = np.nonzero((recent >= 0) & ~_in_feed(recent, feeds, world.posts["root"]))
+        posts = recent[row, column]
         visible = self._ctx.base.visible(agents[row], posts) if len(posts) else np.zeros(0, np.bool_)
         seen, ends = posts[visible].tolist(), np.searchsorted(row[visible], np.arange(len(agents) + 1)).tolist()
-        current = [frozenset[int]()] * len(agents)
-        if feeds is not None:
-            roots, bounds = world.posts["root"][feeds.feeds.post_ids].tolist(), feeds.feeds.offsets.tolist()
-            current = [frozenset(roots[a:b]) for a, b in pairwise(bounds)]
-        out = []
-        for shown, (a, b) in zip(current, pairwise(ends), strict=True):
-            new = dict.fromkeys(post for post in seen[a:b] if post not in shown)
-            out.append(list(islice(new, SEEN_MENTIONED)))
-        return out
+        return [list(dict.fromkeys(seen[a:b]))[:SEEN_MENTIONED] for a, b in pairwise(ends)]
+
+
+def _in_feed(recent: I32, observations: Observations | None, roots: I32) -> npt.NDArray[np.bool_]:
+    """Return which posts, shape (n, width), each agent's feed holds too, as themselves or reposted."""
+    if observations is None:
+        return np.zeros(recent.shape, np.bool_)
+    offsets, posts = observations.feeds.offsets, observations.feeds.post_ids
+    lengths = np.diff(offsets)
+    column = np.arange(len(posts)) - np.repeat(offsets[:-1], lengths)
+    shown = np.full((len(recent), int(lengths.max(initial=0))), -1, np.int32)
+    shown[np.repeat(np.arange(len(recent)), lengths), column] = roots[posts]
+    found: npt.NDArray[np.bool_] = (recent[:, :, None] == shown[:, None, :]).any(axis=2)
+    return found

@@ -99,7 +99,7 @@ class Options:
 
         Equal options give the same object: most agents of a step share a few schemas.
         """
-        return _schema(tuple(sorted(self.numbers.items())), self._max_actions, self._max_content)
+        return _schema(tuple(self.numbers.items()), self._max_actions, self._max_content)
 
     def parse(self, text: str) -> list[Choice]:
         """Return the choices in an answer.
@@ -109,13 +109,7 @@ class Options:
         ValueError
             If the answer does not fit the schema: its form, a line that was not shown, a text too long or empty.
         """
-        try:
-            answer = _Answer.model_validate_json(_bare(text))
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in problem["loc"])
-            raise ValueError(f"{place or 'answer'}: {problem['msg']}") from None
-        items = answer.actions
+        items = _items(text)
         if not items:
             raise ValueError("actions: empty; one action is the least, do_nothing counts")
         choices = [self._choice(item) for item in items]
@@ -169,12 +163,24 @@ class Options:
         return self.choice(action, item.n, content)
 
 
+@lru_cache(4096)
+def _items(text: str) -> list[_Item]:
+    """Return what an answer says, by its form alone: many agents of a step answer the same."""
+    try:
+        return _Answer.model_validate_json(_bare(text)).actions
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ValueError(f"{place or 'answer'}: {problem['msg']}") from None
+
+
 _BY_LABEL: Mapping[str, Action] = {action.label: action for action in USER_ACTIONS}
 
 
 @lru_cache(4096)
 def _schema(numbers: tuple[tuple[Action, tuple[int, ...]], ...], max_actions: int, max_content: int) -> dict[str, Any]:
     arrays = []
+    numbers = tuple(sorted(numbers))
     for alone, most in ((False, max_actions), (True, 1)):
         forms: dict[tuple[tuple[int, ...], bool], list[str]] = {}  # actions of one form are listed together
         for action, lines in numbers:

@@ -94,4 +94,4 @@ def marks(observations: Observations) -> list[list[tuple[str, list[int]]]]:
 
 def _posts(words: str, posts: Sequence[int], shown: Shown) -> list[str]:
     """Return a line about posts by their numbers, none where there are none."""
-    return [f"{words}: {', '.join(str(shown.line(TargetKind.POST, p)) for p in posts)}."] if posts else []
+    return [f"{words}: {', '.join([str(shown.line(TargetKind.POST, p)) for p in posts])}."] if posts else []

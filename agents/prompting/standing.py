@@ -7,6 +7,7 @@ would refuse. The platform judges all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ __all__ = ["Numbers", "Shown", "candidates"]
 
 I32 = npt.NDArray[np.int32]
 Numbers = dict[Action, tuple[int, ...]]
+_FREE = frozenset(action for action, kind in TARGETS.items() if kind == TargetKind.NONE)
+"""Actions that aim at nothing."""
 
 
 class Shown:
@@ -32,7 +35,7 @@ class Shown:
         Whom a line is about: who wrote the post or comment (of a repost, the original), or the user; -1 for none.
     """
 
-    __slots__ = ("_at", "ids", "kinds", "posts_of", "users")
+    __slots__ = ("_at", "_borrows", "ids", "kinds", "posts_of", "users")
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Shown:
     ) -> None:
         self.kinds, self.ids, self.users, self.posts_of = list(kinds), list(ids), list(users), list(posts_of)
         self._at: dict[tuple[TargetKind, int], int] | None = None  # made when first asked for: most are not
+        self._borrows = False
 
     @classmethod
     def of_posts(cls, posts: Sequence[int], users: Sequence[int]) -> Shown:
@@ -55,13 +59,18 @@ class Shown:
 
     def copy(self) -> Shown:
         """Return lines that can be added to without changing these."""
-        return Shown(self.kinds, self.ids, self.users, self.posts_of)
+        other = Shown(self.kinds, self.ids, self.users, self.posts_of)
+        other._at, other._borrows = self._lines(), True
+        return other
 
     def add(self, kind: TargetKind, number: int, user: int = -1, post: int = -1) -> int:
         """Return the line's number, that of its first appearance where it was shown before."""
         at = self._lines()
         line = at.get((kind, number))
         if line is None:
+            if self._borrows:
+                at, self._borrows = dict(at), False
+                self._at = at
             self.kinds.append(kind)
             self.ids.append(number)
             self.users.append(user)
@@ -114,16 +123,17 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     muted = world.mutes.contains(users.agents, users.ids)
     member = world.group_members.contains(groups.ids, groups.agents)
 
-    found: dict[Action, list[tuple[int, ...]]] = {}
+    n = len(agents)
+    found: dict[Action, Sequence[tuple[int, ...]]] = {action: [()] * n for action in allowed if action in _FREE}
     for action, rows, mask in (
         (Action.REPOST, posts, ~own & ~world.reposts.contains(posts.agents, root)),
-        (Action.QUOTE_POST, posts, np.ones(len(posts.ids), np.bool_)),
+        (Action.QUOTE_POST, posts, None),
         (Action.LIKE_POST, posts, ~own & (vote <= 0)),
         (Action.UNLIKE_POST, posts, vote > 0),
         (Action.DISLIKE_POST, posts, ~own & (vote >= 0)),
         (Action.UNDO_DISLIKE_POST, posts, vote < 0),
         (Action.REPORT_POST, posts, ~own & ~world.reports.contains(posts.agents, root)),
-        (Action.CREATE_COMMENT, either, np.ones(len(either.ids), np.bool_)),
+        (Action.CREATE_COMMENT, either, None),
         (Action.LIKE_COMMENT, comments, ~own_comment & (comment_vote <= 0)),
         (Action.UNLIKE_COMMENT, comments, comment_vote > 0),
         (Action.DISLIKE_COMMENT, comments, ~own_comment & (comment_vote >= 0)),
@@ -136,37 +146,35 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
         (Action.LEAVE_GROUP, groups, member),
         (Action.SEND_TO_GROUP, groups, member),
         (Action.LISTEN_FROM_GROUP, groups, member),
-        (Action.PURCHASE_PRODUCT, products, np.ones(len(products.ids), np.bool_)),
+        (Action.PURCHASE_PRODUCT, products, None),
     ):
         if action in allowed:
             found[action] = rows.split(mask)
-    out: list[Numbers] = []
-    for i in range(len(agents)):
-        numbers: Numbers = {Action.DO_NOTHING: ()}
-        for action in allowed:
-            if TARGETS[action] == TargetKind.NONE:
-                numbers[action] = ()
-            elif action in found and found[action][i]:
-                numbers[action] = found[action][i]
-        out.append(numbers)
-    return out
+    found |= {Action.DO_NOTHING: [()] * n}
+    actions = sorted(found)
+    columns = (found[action] for action in actions)
+    return [
+        {action: numbers for action, numbers in zip(actions, row, strict=True) if numbers or action in _FREE}
+        for row in zip(*columns, strict=True)
+    ]
 
 
 class _Lines:
     """The lines of all agents, as columns."""
 
     def __init__(self, agents: I32, shown: Sequence[Shown]) -> None:
-        counts = [len(s) for s in shown]
-        self.row = np.repeat(np.arange(len(shown)), counts)
-        self.agents = agents[self.row].astype(np.int32)
-        self.kinds = np.array([k for s in shown for k in s.kinds], np.int8)
-        self.ids = np.array([i for s in shown for i in s.ids], np.int32)
-        self.users = np.array([u for s in shown for u in s.users], np.int32)
-        self.numbers = np.concatenate([np.arange(1, n + 1) for n in counts]) if counts else np.empty(0, np.int64)
         self.count = len(shown)
+        counts = np.fromiter(map(len, shown), np.int64, self.count)
+        n = int(counts.sum())
+        self.row = np.repeat(np.arange(self.count), counts)
+        self.agents = agents[self.row].astype(np.int32)
+        self.kinds = np.fromiter(chain.from_iterable(s.kinds for s in shown), np.int8, n)
+        self.ids = np.fromiter(chain.from_iterable(s.ids for s in shown), np.int32, n)
+        self.users = np.fromiter(chain.from_iterable(s.users for s in shown), np.int32, n)
+        self.numbers = np.arange(1, n + 1) - np.repeat(np.cumsum(counts) - counts, counts)
 
     def of(self, *kinds: TargetKind) -> _Rows:
-        at = np.flatnonzero(np.isin(self.kinds, kinds))
+        at = np.flatnonzero(np.logical_or.reduce([self.kinds == kind for kind in kinds]))
         return _Rows(self, at, self.ids[at])
 
     def about_users(self) -> _Rows:
@@ -181,8 +189,9 @@ class _Rows:
         self.row, self.agents, self.numbers = lines.row[at], lines.agents[at], lines.numbers[at]
         self.ids, self._count = ids, lines.count
 
-    def split(self, mask: npt.NDArray[np.bool_]) -> list[tuple[int, ...]]:
-        """Return the numbers where `mask`, per agent."""
-        ends = np.cumsum(np.bincount(self.row[mask], minlength=self._count)).tolist()
-        numbers = self.numbers[mask].tolist()
-        return [tuple(numbers[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    def split(self, mask: npt.NDArray[np.bool_] | None) -> list[tuple[int, ...]]:
+        """Return the numbers where `mask`, per agent; all without one."""
+        row, numbers = (self.row, self.numbers) if mask is None else (self.row[mask], self.numbers[mask])
+        ends = np.cumsum(np.bincount(row, minlength=self._count)).tolist()
+        told = tuple(numbers.tolist())
+        return [told[a:b] for a, b in zip([0, *ends], ends, strict=False)]

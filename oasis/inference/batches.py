@@ -1,4 +1,4 @@
-"""Python objects between two processes of ours: what is put within one turn of the event loop goes as one."""
+"""Python objects between two processes of ours: some that are put within one turn of the event loop go as one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["Batches"]
+__all__ = ["AT_ONCE", "Batches"]
 
+AT_ONCE = 16
+"""Objects that are not kept waiting for more: the other end works on them while this one makes the next."""
 _LENGTH = struct.Struct("<Q")
 
 
@@ -34,10 +36,13 @@ class Batches(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def put(self, item: Any) -> None:
-        """Send an object at the end of this turn of the loop; one that cannot be sent any more is dropped."""
-        if not self._out:
-            self._loop.call_soon(self._flush)
+        """Send an object at the end of this turn of the loop, or with the next few; one that cannot be sent any more is
+        dropped."""
         self._out.append(item)
+        if len(self._out) >= AT_ONCE:
+            self._flush()
+        elif len(self._out) == 1:
+            self._loop.call_soon(self._flush)
 
     def close(self) -> None:
         """Close the connection; what was not sent is not."""
@@ -67,6 +72,6 @@ class Batches(asyncio.Protocol):
 
     def _flush(self) -> None:
         items, self._out = self._out, []
-        if self._transport is not None:
+        if items and self._transport is not None:
             data = pickle.dumps(items, pickle.HIGHEST_PROTOCOL)
             self._transport.writelines((_LENGTH.pack(len(data)), data))

@@ -8,9 +8,10 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
-from oasis.inference.batches import Batches
+from oasis.inference.batches import AT_ONCE, Batches
 from oasis.inference.http import HttpTransport
 from oasis.inference.transport import TransportError
 
@@ -22,6 +23,8 @@ class _Sending:
 
     def __init__(self) -> None:
         self._transports: list[HttpTransport] = []
+        self._unsent: dict[int, tuple[int, int, float, bytes]] = {}
+        self._is_sending = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.ended = asyncio.Event()
         self._batches = Batches(self._take, self.ended.set)
@@ -40,13 +43,26 @@ class _Sending:
         """Take servers (a list, which comes first), requests (tuples), and numbers of those that are given up."""
         for item in items:
             if isinstance(item, int):
+                self._unsent.pop(item, None)
                 if (task := self._tasks.get(item)) is not None:
                     task.cancel()
             elif isinstance(item, list):
                 self._transports = [HttpTransport(url, "", key) for url, key in item]
                 self._batches.put((0, None))  # ready
             else:
-                self._tasks[item[0]] = asyncio.create_task(self._send(*item))
+                self._unsent[item[0]] = item
+        if self._unsent and not self._is_sending:
+            self._is_sending = True
+            asyncio.get_running_loop().call_soon(self._send_some)
+
+    def _send_some(self) -> None:
+        """Send a few requests, and the others after a look at what has come: else hundreds are sent, then hundreds of
+        answers read, and whoever decides has nothing to do meanwhile."""
+        for number in list(islice(self._unsent, AT_ONCE)):
+            self._tasks[number] = asyncio.create_task(self._send(*self._unsent.pop(number)))
+        self._is_sending = bool(self._unsent)
+        if self._is_sending:
+            asyncio.get_running_loop().call_soon(self._send_some)
 
     async def _send(self, number: int, server: int, timeout_s: float, body: bytes) -> None:
         try:

@@ -66,7 +66,9 @@ def test_lines_and_rules_of_prompts_name_no_counts() -> None:
         pages = Pages(world, 4, 3.0, counts)
         pages.read_posts(np.arange(5))
         pages.read_comments(np.arange(5))
-        lines[counts] = [pages.post_line(i, 99)[0] for i in range(5)] + [pages.comment_line(i, 99)[0] for i in range(5)]
+        lines[counts] = [pages.post_lines(99)[i][0] for i in range(5)] + [
+            pages.comment_line(i, 99)[0] for i in range(5)
+        ]
     assert all("+" in line for line in lines[True])
     assert not any("+" in line for line in lines[False])
     templates = Templates()
