@@ -16,7 +16,7 @@ from oasis.inference.affinity import prefix_key
 from oasis.inference.distribution import NO_LOGPROBS, NO_SCORES, continuation_logprob, label_logprobs
 from oasis.inference.endpoints import Endpoint, EndpointPool, Sent
 from oasis.inference.questions import Question
-from oasis.inference.transport import Arrival, CallsBack, Reply, Transport, TransportError
+from oasis.inference.transport import Arrival, CallsBack, Prompt, Reply, Transport, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import Completion, InferenceRequest
 
@@ -91,7 +91,7 @@ class Asker:
             return False
         start = getattr(endpoint.transport, "start", None)  # as `CallsBack` has it; asking for that takes longer
         if start is not None and self._passes_meter():
-            number = start(question.prompt, self._config.timeout_s, question, self._take)
+            number = start(self._prompt(question, endpoint), self._config.timeout_s, question, self._take)
             if number is not None:
                 question.flight = endpoint, number, self._depart(endpoint)
                 return True
@@ -140,9 +140,7 @@ class Asker:
             self._landed(question, failure or unwritten)
 
     async def _attempt(self, question: Question, endpoint: Endpoint) -> None:
-        transport, prompt = endpoint.transport, question.prompt
-        if getattr(transport, "takes_seed", False):
-            prompt = replace(prompt, seed=self._bits(question, question.done.attempts + 1) % 2**31)
+        transport, prompt = endpoint.transport, self._prompt(question, endpoint)
         sent = self._depart(endpoint)
         found: Reply | TransportError | None = None
         try:
@@ -162,6 +160,12 @@ class Asker:
             if found is None:
                 self._leave(endpoint)
         self._account.write([self._land(question, endpoint, sent, found)])
+
+    def _prompt(self, question: Question, endpoint: Endpoint) -> Prompt:
+        """Return what goes to an endpoint with the next attempt."""
+        if not getattr(endpoint.transport, "takes_seed", False):
+            return question.prompt
+        return replace(question.prompt, seed=self._bits(question, question.done.attempts + 1) % 2**31)
 
     def _bits(self, question: Question, attempt: int) -> int:
         return bits(self._seed, question.request, question.hashed, attempt)

@@ -137,6 +137,9 @@ class Client:
         try:
             while self._batches and self._in_work < self._config.concurrency:
                 batch = self._batches[0]
+                if batch.over.done():  # it has failed: what is not sent need not be paid for
+                    self._forget_unsent(batch)
+                    continue
                 position = batch.begun
                 batch.begun += 1
                 if batch.begun >= len(batch.requests):
@@ -210,9 +213,7 @@ class Client:
 
     async def _end(self, batch: Batch) -> None:
         """Give up what is left of a batch."""
-        if batch.begun < len(batch.requests):
-            self._batches.remove(batch)
-            self._unsent -= len(batch.requests) - batch.begun
+        self._forget_unsent(batch)
         for question in batch.flights.values():
             self._asker.recall(question)
             self._disappoint(question, asyncio.CancelledError())
@@ -224,6 +225,13 @@ class Client:
         self._begin_what_fits()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_unsent(self, batch: Batch) -> None:
+        left = len(batch.requests) - batch.begun
+        if left:
+            self._batches.remove(batch)
+            self._unsent -= left
+            batch.begun += left
 
     async def _ask(self, question: Question) -> Completion:
         """Return the answer to a question, from what is known or from a server."""

@@ -144,8 +144,9 @@ class CallsBack(Protocol):
     """What a transport has besides, if it can be asked without a coroutine for each request."""
 
     def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Landed) -> int | None:
-        """Ask once, and call ``landed`` later with `token` and what came of it: a reply, a `TransportError`, or any
-        other exception where nothing can be said of the endpoint and the question is to be asked by `send`.
+        """Ask once, for `timeout_s` at most, and call ``landed`` later with `token` and what came of it: a reply, a
+        `TransportError`, or any other exception where nothing can be said of the endpoint and the question is to be
+        asked by `send`.
 
         Return a number for `give_up`; None where that cannot be done now, and `send` is to be used.
         """

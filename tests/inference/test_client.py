@@ -4,25 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis.errors import InferenceError, NoEndpointError
+from oasis.errors import InferenceError, NoEndpointError, RunStoppedError
 from oasis.inference import Client, MockTransport, Prompt, RecordedAnswers, Reply, TransportError
 from oasis.inference import asking as asking_module
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient, InferenceRequest
+from oasis.testing import inference as testing_module
 from oasis.testing.answers import answer_from_schema
 from oasis.testing.inference import Answerer, InferenceClientTests, request, schema_client
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+class CallingBack(MockTransport):
+    """A `MockTransport` that can be asked without a task, as `HttpTransport` can; replies of a moment land together."""
+
+    def __init__(self, handler: Any, name: str = "mock") -> None:
+        super().__init__(handler, name)
+        self.flights: dict[int, asyncio.Task[None]] = {}
+        self.started = 0
+        self._landing: dict[Any, list[Any]] = {}
+
+    def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Any) -> int:
+        async def fly(number: int) -> None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    found: Any = await self.send(prompt, timeout_s)
+            except TimeoutError:
+                found = TransportError("timeout", f"no answer within {timeout_s:g} s")
+            except Exception as error:
+                found = error
+            del self.flights[number]
+            if not self._landing:
+                asyncio.get_running_loop().call_soon(self._land)
+            self._landing.setdefault(landed, []).append((token, found))
+
+        self.started += 1
+        self.flights[self.started] = asyncio.create_task(fly(self.started))
+        return self.started
+
+    def give_up(self, number: int) -> None:
+        self.flights.pop(number).cancel()
+
+    def _land(self) -> None:
+        landing, self._landing = self._landing, {}
+        for landed, arrivals in landing.items():
+            landed(arrivals)
+
+
+@pytest.fixture(autouse=True, params=[MockTransport, CallingBack])
+def _transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test asks by tasks, and without where that is possible."""
     monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.001)
+    for module in (sys.modules[__name__], testing_module):
+        monkeypatch.setattr(module, "MockTransport", request.param)
 
 
 def obedient(prompt: Prompt) -> str:
@@ -449,3 +491,73 @@ async def test_what_nobody_asks_is_recorded_once_also_when_found_again() -> None
     await again.complete([question, question])
     await again.complete([question])
     assert again.take_records().equals(rows)
+
+
+async def _never(prompt: Prompt) -> str:
+    await asyncio.sleep(60)
+    return ""
+
+
+async def test_what_can_be_answered_at_once_needs_no_task() -> None:
+    client = Client([CallingBack(obedient)], LLMConfig(model="m", concurrency=7))
+    walked: list[Any] = []
+    client._walk = walked.append  # type: ignore[method-assign]
+    done = await client.complete([request(i) for i in range(60)])
+    assert [c.value for c in done] == [{"agent": i} for i in range(60)]
+    assert walked == []
+
+
+async def test_questions_that_nobody_waits_for_any_more_are_given_up_and_written_down() -> None:
+    transport = CallingBack(_never)
+    client = Client([transport], LLMConfig(model="m", concurrency=16))
+    asked = asyncio.create_task(client.complete([request(i) for i in range(20)]))
+    await asyncio.sleep(0)
+    assert client.usage.in_flight == 16
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert transport.flights == {}
+    assert client.usage.in_flight == client._asker.pool.endpoints[0].in_flight == 0
+    rows = client.take_records().to_pylist()
+    assert [row["agent_id"] for row in rows] == list(range(16))
+    assert {row["error"] for row in rows} == {asking_module.CANCELLED}
+    transport._handler = obedient
+    assert [c.status for c in await client.complete([request(1), request(2)])] == ["ok", "ok"]
+
+
+async def test_after_a_failure_nothing_more_of_a_batch_is_sent() -> None:
+    def journal(rows: Any) -> None:
+        raise RunStoppedError("the disk is full")
+
+    transport = CallingBack(obedient)
+    client = Client([transport], LLMConfig(model="m", concurrency=4), journal=journal)
+    with pytest.raises(RunStoppedError, match="the disk is full"):
+        await client.complete([request(i) for i in range(50)])
+    assert transport.started == 4
+    assert client.usage.in_flight == client._unsent == client._in_work == 0
+
+
+async def test_whoever_checks_answers_may_fail_without_hanging_the_run() -> None:
+    def check(text: str) -> Any:
+        raise ZeroDivisionError("in a check")
+
+    client = Client([CallingBack(obedient)], LLMConfig(model="m"))
+    with pytest.raises(ZeroDivisionError):
+        await client.complete([request(0), replace(request(1), check=check), request(2)])
+    assert client.usage.in_flight == client._in_work == 0
+    assert (await client.complete([request(3)]))[0].status == "ok"
+
+
+async def test_a_transport_that_cannot_say_what_came_of_a_question_is_asked_again_without_a_new_attempt() -> None:
+    class Breaking(CallingBack):
+        def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Any) -> int:
+            asyncio.get_running_loop().call_soon(landed, [(token, ConnectionResetError())])
+            self.started += 1
+            return self.started
+
+    transport = Breaking(obedient)
+    client = Client([transport], LLMConfig(model="m"))
+    done = await client.complete([request(i) for i in range(5)])
+    assert [(c.status, c.attempts) for c in done] == [("ok", 1)] * 5
+    assert (transport.started, len(transport.prompts), client.usage.asked) == (5, 5, 5)
+    assert client.take_records()["attempt"].to_pylist() == [1] * 5
