@@ -49,7 +49,7 @@ PENDING = 8_192
 _AT_ONCE = 256
 """Agents that are asked one question each whose prompts are made together, while requests of others are under way."""
 _FIRST = 32
-"""Agents of the first part; each part has twice as many as the one before, until that is enough."""
+"""Agents of the first part, where they are asked one question each: servers have work soon."""
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 64, 256
 _ROUNDS = 3
 """Of agents that are asked several questions each, so many are worked on as there may be requests in flight, times
@@ -122,7 +122,7 @@ class LLM:
         if not n:
             return Decisions(ActionBatch.empty())
         client = _client(ctx)
-        size, count = self._parts(client)
+        first, size, count = self._parts(client)
         places = self._places.setdefault(count, Places(count)).here()
         stage = Stage(ctx, self._memory, self._limits, self._templates, self._renaming)
 
@@ -132,16 +132,17 @@ class LLM:
                     await client.room()
                 return await self._decide(observations.take(rows), ctx, client, stage)
 
-        parts = np.split(np.arange(n), _bounds(n, size))
+        parts = np.split(np.arange(n), _bounds(n, first, size))
         return Decisions(ActionBatch.concat(await together(map(part, parts))))
 
-    def _parts(self, client: InferenceClient) -> tuple[int, int]:
-        """Return how many agents are asked together, and how many such parts are worked on at a time."""
+    def _parts(self, client: InferenceClient) -> tuple[int, int, int]:
+        """Return how many agents are asked together, at first and then, and how many such parts are worked on at a
+        time."""
         once = self.parameters.decoding == "json" and self.parameters.max_turns == 1
         if once or not isinstance(client, LimitsRequests):
-            return _AT_ONCE, PENDING // _AT_ONCE
+            return min(_FIRST, _AT_ONCE), _AT_ONCE, PENDING // _AT_ONCE
         size = min(max(client.concurrency, _LEAST_AT_ONCE), _MOST_AT_ONCE)
-        return size, max(1, min(-(-_ROUNDS * client.concurrency // size), PENDING // size))
+        return size, size, max(1, min(-(-_ROUNDS * client.concurrency // size), PENDING // size))
 
     async def _decide(
         self, observations: Observations, ctx: PolicyContext, client: InferenceClient, stage: Stage
@@ -262,9 +263,9 @@ class LLM:
         )
 
 
-def _bounds(n: int, size: int) -> list[int]:
-    """Return where parts of `n` agents end: the first are small, so that servers have work soon."""
-    bounds, end, part = list[int](), 0, min(_FIRST, size)
+def _bounds(n: int, first: int, size: int) -> list[int]:
+    """Return where parts of `n` agents end; each has twice as many as the one before, until they have `size`."""
+    bounds, end, part = list[int](), 0, first
     while end + part < n:
         end += part
         bounds.append(end)
