@@ -1,4 +1,4 @@
-"""The inference client: limits, retries and recorded answers over any number of transports."""
+"""The inference client: when each question is begun, and which are answered by records or by others' answers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from oasis.inference.accounting import Account, Journal, KeepPrompt, Meter
 from oasis.inference.asking import Asker, checked
 from oasis.inference.calls import RecordedAnswers, prompt_hash
 from oasis.inference.metrics import MetricsReader
+from oasis.inference.once import Once, is_once
 from oasis.inference.questions import Batch, Question
 from oasis.inference.transport import Describes, Prompt, Reply, Transport
 from oasis.inference_config import LLMConfig
@@ -73,9 +74,7 @@ class Client:
         self._turns = Places(1)  # of those who wait for room
         self._unsent = 0
         self._fewer_unsent: asyncio.Future[None] | None = None
-        self._asked_step, self._asked = -1, dict[tuple[int, str, int], asyncio.Future[Completion]]()
-        self._of_nobody: dict[int, float] = {}
-        """Log-probabilities of texts that nobody in particular writes, by the hash of the question."""
+        self._once = Once(self._account)
         self.usage = self._account.usage
 
     @property
@@ -163,11 +162,11 @@ class Client:
         if self._answer_by_records(question):
             return
         request = question.request
-        if _is_once(request):
-            if self._known(question) or not self._asker.send(question):
+        if is_once(request):
+            if self._once.known(question) or not self._asker.send(question):
                 self._walk(question)
                 return
-            self._promise(question)
+            self._once.promise(question)
         elif not self._asker.send(question):
             self._walk(question)
             return
@@ -178,13 +177,14 @@ class Client:
         batch = question.batch
         del batch.flights[question.position]
         if failure is not None:
-            self._disappoint(question, failure)
+            self._once.failed(question, failure)
             batch.fail(failure)
         elif not question.settled or self._asker.out_of_reach(question):
             self._walk(question)
             return
         else:
-            self._settle(question)
+            if question.asked is not None:
+                self._once.answered(question)
             batch.finish(question.position, question.done)
         self._in_work -= 1
         self._begin_what_fits()
@@ -197,7 +197,7 @@ class Client:
             try:
                 batch.finish(question.position, await self._ask(question))
             except BaseException as error:
-                self._disappoint(question, error)
+                self._once.failed(question, error)
                 batch.fail(error)
                 if not isinstance(error, Exception):
                     raise
@@ -216,7 +216,7 @@ class Client:
         self._forget_unsent(batch)
         for question in batch.flights.values():
             self._asker.recall(question)
-            self._disappoint(question, asyncio.CancelledError())
+            self._once.failed(question, asyncio.CancelledError())
             self._in_work -= 1
         batch.flights.clear()
         tasks = list(batch.tasks)
@@ -236,12 +236,13 @@ class Client:
     async def _ask(self, question: Question) -> Completion:
         """Return the answer to a question, from what is known or from a server."""
         request = question.request
-        if _is_once(request) and question.asked is None:
-            if self._known(question):
-                return await self._share(question)
-            self._promise(question)
+        if is_once(request) and question.asked is None:
+            if self._once.known(question):
+                return await self._once.share(question)
+            self._once.promise(question)
         await self._asker.ask(question)
-        self._settle(question)
+        if question.asked is not None:
+            self._once.answered(question)
         return question.done
 
     def _question(self, batch: Batch, position: int) -> Question:
@@ -259,15 +260,14 @@ class Client:
     def _answer_by_records(self, question: Question) -> bool:
         """Return whether recorded attempts settle a question; take note of them if they do not."""
         request, recorded = question.request, self._recorded
-        if recorded is None or (request.agent_id < 0 and self._asked_by(question) is not None):
+        if recorded is None or (request.agent_id < 0 and self._once.asked(question)):
             return False
         rows = recorded.attempts(request, question.hashed)
         for row in rows:
             question.done = self._replay(request, row)
         if recorded.final(rows, question.limit):
-            if _is_once(request) and self._asked_by(question) is None:
-                self._asked[_key(question)] = _settled(question.done)
-            self._keep_for_good(question)
+            if is_once(request):
+                self._once.answered(question)
             self._in_work -= 1
             question.batch.finish(question.position, question.done)
             return True
@@ -279,52 +279,6 @@ class Client:
                 f" {request.step}, turn {request.turn} (prompt hash {question.hashed:016x}), and no endpoint to ask"
             )
         return False
-
-    def _known(self, question: Question) -> bool:
-        """Return whether somebody else has asked a question of odds, or was answered."""
-        return self._asked_by(question) is not None or question.hashed in self._of_nobody
-
-    async def _share(self, question: Question) -> Completion:
-        """Return what somebody else is answered; it is written down for this one too."""
-        request, asked = question.request, self._asked_by(question)
-        if asked is not None:
-            known = replace(await asyncio.shield(asked), request=request)
-            if request.agent_id < 0:
-                return known
-        else:
-            known = Completion(request, "ok", value=self._of_nobody[question.hashed])
-            self._asked[_key(question)] = _settled(known)
-        known.attempts = question.done.attempts + 1
-        self._account.record(known, None, question.hashed, known.attempts, None, 0.0)
-        return known
-
-    def _promise(self, question: Question) -> None:
-        """Let others who ask the same wait for this one."""
-        self._asked_by(question)
-        question.asked = self._asked[_key(question)] = asyncio.get_running_loop().create_future()
-
-    def _asked_by(self, question: Question) -> asyncio.Future[Completion] | None:
-        """Return what somebody was answered, or waits for, who asked the same question of odds in the same step."""
-        if self._asked_step != question.request.step:
-            self._asked_step, self._asked = question.request.step, {}
-        return self._asked.get(_key(question))
-
-    def _keep_for_good(self, question: Question) -> None:
-        if _is_of_nobody(question.request) and question.done.status == "ok":
-            self._of_nobody[question.hashed] = question.done.value
-
-    def _settle(self, question: Question) -> None:
-        """Tell others who wait for the same answer."""
-        if question.asked is not None:
-            question.asked.set_result(question.done)
-            self._keep_for_good(question)
-
-    def _disappoint(self, question: Question, error: BaseException) -> None:
-        """Tell others who wait for the same answer that there will be none."""
-        if question.asked is not None and not question.asked.done():
-            self._asked.pop(_key(question), None)
-            question.asked.set_exception(error)
-            question.asked.exception()  # nobody may have waited for it
 
     async def _describe(self, transport: Transport) -> dict[str, Any]:
         found: dict[str, Any] = {"endpoint": transport.name, "model": self._model}
@@ -353,22 +307,3 @@ class Client:
                 f" {done.status} ({done.error}): the recorder's version of OASIS or scenario differs from this one"
             )
         return replace(done, error=row["error"])
-
-
-def _settled(done: Completion) -> asyncio.Future[Completion]:
-    future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-    future.set_result(done)
-    return future
-
-
-def _is_of_nobody(request: InferenceRequest) -> bool:
-    return request.agent_id < 0 and request.continuation is not None
-
-
-def _is_once(request: InferenceRequest) -> bool:
-    """Return whether everybody who asks this in a step is given the same answer."""
-    return bool(request.labels) or request.continuation is not None
-
-
-def _key(question: Question) -> tuple[int, str, int]:
-    return question.request.turn, question.request.purpose, question.hashed
