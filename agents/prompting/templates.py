@@ -71,7 +71,7 @@ class Templates:
         if renaming:
             self._environment.add_extension(_Renamed)
             self._environment.extend(renaming=renaming)
-        self._found: dict[str, tuple[Callable[[Context], Iterator[str]], Context]] = {}
+        self._found: dict[str, tuple[Callable[[Context], Iterator[str]], Context, dict[str, Any]]] = {}
         if folder is not None:
             self._check(Path(folder), packaged)
 
@@ -80,10 +80,9 @@ class Templates:
         found = self._found.get(template)
         if found is None:
             made = self._environment.get_template(template)
-            found = self._found[template] = made.root_render_func, made.new_context(dict(made.globals), shared=True)
-        render, context = found  # made once, instead of for each prompt as `jinja2.Template.render` does
-        names = context.parent
-        names.update(values)
+            found = self._found[template] = made.root_render_func, made.new_context(), dict(made.globals)
+        render, context, names = found  # made once, instead of for each prompt as `jinja2.Template.render` does
+        context.parent = {**names, **values}
         text = "".join(render(context)).strip()
         if context.vars:  # what the template has set
             context.vars.clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from oasis import Scenario, Simulation, open_run
+from oasis.agents.prompting.templates import Templates
 from oasis.errors import ScenarioError
 from oasis.inference import Client, MockTransport, Prompt
 from oasis.inference_config import LLMConfig
@@ -47,6 +49,19 @@ def test_a_group_has_templates_of_its_own(tmp_path: Path) -> None:
     assert all("YOU: " in p.messages[1][1] for p in prompts if p not in own)
 
 
+def test_what_a_template_sets_for_one_agent_is_forgotten_for_the_next(tmp_path: Path) -> None:
+    text = (
+        "{% set ns = namespace(n=0) %}{% for line in memory %}{% set ns.n = ns.n + 1 %}{% endfor %}"
+        "{% set alone = followers == 0 %}{% macro who() %}{{ name }}{% endmacro %}[{{ who() }} {{ ns.n }} {{ alone }}]"
+    )
+    templates = Templates(folder(tmp_path, agent=text))
+    values = {"following": 3, "bio": None, "persona": "A beekeeper."}
+    for _ in range(2):
+        for name, followers, memory in (("a", 0, ["x", "y"]), ("b", 5, []), ("c", 0, ["z"])):
+            told = templates.render("agent.j2", name=name, followers=followers, memory=memory, **values)
+            assert told == f"[{name} {len(memory)} {followers == 0}]"
+
+
 def test_the_manifest_tells_templates_apart_in_whatever_entry_they_are(tmp_path: Path) -> None:
     mine = {"templates_path": folder(tmp_path, agent="I am {{ name }}.")}
     hashes = set()
@@ -72,3 +87,10 @@ def test_templates_that_cannot_be_used_are_refused_at_once(tmp_path: Path, files
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"no such folder; it holds any of agent\.j2"):
         run(tmp_path, {"templates_path": str(tmp_path / "none")})
+
+
+def test_what_is_not_filled_in_is_not_taken_from_the_agent_before(tmp_path: Path) -> None:
+    templates = Templates(folder(tmp_path, agent="{{ name }} {{ bio }}"))
+    assert templates.render("agent.j2", name="a", bio="bees") == "a bees"
+    with pytest.raises(jinja2.UndefinedError, match="bio"):
+        templates.render("agent.j2", name="b")
