@@ -226,7 +226,7 @@ def test_a_run_on_real_accounts_is_measured(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(why_no_llama() is not None, reason=str(why_no_llama()))
 def test_a_language_model_in_this_process_answers_and_reads(tmp_path: Path) -> None:
-    small = {"population.agents": "5", "population.mean_follows": "1", "population.mean_active": "0.4"}
+    small = {"population.agents": "4", "population.mean_follows": "1", "population.mean_active": "0.4"}
     small |= {"simulation.steps": "2", "llm.failure_limit": "1.0"}
     asked = ["experiment", "run", str(_only(tmp_path, "risky")), "--llm", "local", "--replicates", "1", "--jobs", "1"]
     asked += ["--quiet", "--out", str(tmp_path / "out"), *(f"--set={k}={v}" for k, v in small.items())]
@@ -240,7 +240,7 @@ def test_a_language_model_in_this_process_answers_and_reads(tmp_path: Path) -> N
     assert answers["source"].unique().to_list() == ["llm"]
     assert answers["step"].unique().sort().to_list() == [1, 2]
     asked_of = answers["question_id"].value_counts().sort("question_id")
-    assert asked_of.rows() == [("advice", 8), ("dilemma", 8)]  # all but the poser, twice
+    assert asked_of.rows() == [("advice", 6), ("dilemma", 6)]  # all but the poser, twice
     given = answers.filter((pl.col("outcome") == "accepted") & (pl.col("question_id") == "dilemma"))["value"]
     assert len(given)
     assert given.is_between(1, 10).all()
