@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from oasis.errors import RunDirectoryError
+from oasis.experiments.choices import answer_schema, one_of
 from oasis.experiments.event import EventConfig, EventQuestion
 from oasis.experiments.folder import ExperimentFolder
 from oasis.inference import build_client, model_name
@@ -106,8 +107,8 @@ async def _ask(
                 turn=number,
                 purpose="closed_book",
                 messages=(("system", _RULES), ("user", _prompt(event.description, question.ask, options))),
-                check=_check(options),
-                schema=_schema(options),
+                check=one_of(options, fold=True),
+                schema=answer_schema(options),
                 temperature=0.0,
             )
             for number, (event, question, options) in enumerate((e, q, o) for e in events for q, o in _orders(e))
@@ -130,28 +131,6 @@ def _orders(event: EventConfig) -> Iterator[tuple[EventQuestion, list[str]]]:
 def _prompt(description: str, ask: str, options: list[str]) -> str:
     lines = "\n".join(f"- {option}" for option in options)
     return f"The event: {description}\n\n{ask}\nOptions:\n{lines}"
-
-
-def _schema(options: list[str]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"answer": {"type": "string", "enum": options}},
-        "required": ["answer"],
-        "additionalProperties": False,
-    }
-
-
-def _check(options: list[str]) -> Callable[[str], str]:
-    by_text = {option.strip().casefold(): option for option in options}
-
-    def check(text: str) -> str:
-        value = json.loads(text.strip())
-        answer = value.get("answer") if isinstance(value, dict) else None
-        if not isinstance(answer, str) or answer.strip().casefold() not in by_text:
-            raise ValueError(f"{str(answer)[:60]!r} is none of the options {options}")
-        return by_text[answer.strip().casefold()]
-
-    return check
 
 
 def _rows(event: EventConfig, done: Sequence[Completion]) -> list[dict[str, Any]]:

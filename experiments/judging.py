@@ -19,6 +19,7 @@ import polars as pl
 
 from oasis.agents.prompting.quoting import quote
 from oasis.errors import InferenceError, InputError, NoEndpointError, RunDirectoryError
+from oasis.experiments.choices import answer_schema, one_of
 from oasis.experiments.interfaces import Criterion
 from oasis.experiments.results import Results
 from oasis.inference import RecordedAnswers, build_client, model_name
@@ -231,31 +232,18 @@ def _questions(drawn: pl.DataFrame, criterion: Criterion) -> Iterator[_Question]
 
 
 def _request(question: _Question, config: LLMConfig) -> InferenceRequest:
-    kind = "string" if question.kind == "compare" else "integer"
-    answer = {"type": kind, "enum": list(question.options)}
-    schema = {"type": "object", "properties": {"answer": answer}, "required": ["answer"], "additionalProperties": False}
-    example = '{"answer": "A"} or {"answer": "B"}' if kind == "string" else '{"answer": N}, N from 1 to 10'
+    compares = question.kind == "compare"
+    example = '{"answer": "A"} or {"answer": "B"}' if compares else '{"answer": N}, N from 1 to 10'
     return InferenceRequest(
         step=0,
         agent_id=question.pair,
         turn=question.number,
         purpose="judge",
         messages=(("system", _RULES), ("user", f"{question.prompt} Answer {example}.")),
-        check=_check(question.options),
-        schema=schema,
+        check=one_of(question.options),
+        schema=answer_schema(question.options),
         temperature=TEMPERATURE,
     )
-
-
-def _check(options: Sequence[str] | Sequence[int]) -> Callable[[str], Any]:
-    def check(text: str) -> Any:
-        value = json.loads(text.strip())
-        answer = value.get("answer") if isinstance(value, dict) else None
-        if isinstance(answer, bool) or answer not in options:
-            raise ValueError(f"{str(answer)[:60]!r} is none of {options}")
-        return answer
-
-    return check
 
 
 def _table(drawn: pl.DataFrame, questions: Sequence[_Question], done: Sequence[Completion]) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from oasis.experiments.statistics import (
     effects_table,
     intraclass_correlation,
     jackknife,
-    paired_t,
+    mean_t,
 )
 
 __all__ = ["judged_sections"]
@@ -114,9 +114,8 @@ def _by_arm(results: Results, runs: pl.DataFrame, level: float) -> pl.DataFrame:
     for (arm, point), part in runs.sort("replicate").group_by("arm", "point", maintain_order=True):
         found = [arm, point, part.height, int(part["pairs"].sum())]
         for name in ("compared", "rated"):
-            known = part[name].drop_nulls().to_numpy()
-            at = paired_t(known, 0 * known, level)
-            found += [float(known.mean()) if len(known) else None, at.low, at.high]
+            at = mean_t(part[name].drop_nulls(), level)
+            found += [at.estimate, at.low, at.high]
         rows.append(found)
     numbers = [f"{name}{end}" for name in ("compared", "rated") for end in ("", "_low", "_high")]
     schema = {"arm": pl.String, "point": pl.String, "runs": pl.Int64, "pairs": pl.Int64}

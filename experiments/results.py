@@ -20,7 +20,7 @@ from oasis.experiments.statistics import (
     Contrast,
     effects_table,
     equivalence_table,
-    paired_t,
+    mean_t,
 )
 from oasis.experiments.work import TABLES
 from oasis.runs import Run, open_run
@@ -147,10 +147,8 @@ class Results:
         """Mean of each outcome in each arm: ``point, arm, outcome, n, mean, low, high`` (t interval of the mean)."""
         rows = []
         for (point, arm, outcome), part in self.values.group_by("point", "arm", "outcome", maintain_order=True):
-            known = part["value"].drop_nulls().to_numpy()
-            at = paired_t(known, 0 * known, self.design.experiment.level)
-            mean = float(known.mean()) if len(known) else None
-            rows.append((point, arm, outcome, len(known), mean, at.low, at.high))
+            at = mean_t(part["value"].drop_nulls(), self.design.experiment.level)
+            rows.append((point, arm, outcome, at.n, at.estimate, at.low, at.high))
         schema = {"point": pl.String, "arm": pl.String, "outcome": pl.String, "n": pl.Int64}
         return pl.DataFrame(rows, {**schema, **dict.fromkeys(("mean", "low", "high"), pl.Float64)}, orient="row")
 

@@ -15,7 +15,7 @@ from oasis.experiments.interfaces import Cell, Kind, Measured, Section, Setting
 from oasis.experiments.measures import SEEDED_VOTES, net_scores
 from oasis.experiments.phenomena.items import Item, assigned, drawn_items, real_items
 from oasis.experiments.results import Results
-from oasis.experiments.statistics import paired_t
+from oasis.experiments.statistics import mean_t
 from oasis.interfaces import Parameters
 from oasis.plugins import parse_parameters
 from oasis.randomness import Draws
@@ -185,9 +185,8 @@ def _by_treatment(results: Results) -> pl.DataFrame:
             ("up_effect", "up less control"),
             ("down_effect", "down less control"),
         ]:
-            known = results.outcome(outcome).filter(pl.col("arm") == arm)["value"].drop_nulls().to_numpy()
-            at = paired_t(known, 0 * known, level)
-            rows.append((arm, label, float(known.mean()) if len(known) else None, at.low, at.high, len(known)))
+            at = mean_t(results.outcome(outcome).filter(pl.col("arm") == arm)["value"].drop_nulls(), level)
+            rows.append((arm, label, at.estimate, at.low, at.high, at.n))
     schema = {"arm": pl.String, "first vote": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64}
     return pl.DataFrame(rows, {**schema, "replicates": pl.Int64}, orient="row")
 

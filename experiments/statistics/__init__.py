@@ -7,7 +7,7 @@ from oasis.experiments.statistics.agreement import cohens_kappa, intraclass_corr
 from oasis.experiments.statistics.effects import EFFECTS, Contrast, effects_table
 from oasis.experiments.statistics.equivalence import EQUIVALENCES, Claim, Equivalence, equivalence, equivalence_table
 from oasis.experiments.statistics.families import benjamini_hochberg, within_families
-from oasis.experiments.statistics.intervals import MIN_REPLICATES, Interval, bootstrap_t, paired_t
+from oasis.experiments.statistics.intervals import MIN_REPLICATES, Interval, bootstrap_t, mean_t, paired_t
 from oasis.experiments.statistics.pairs import VALUES, paired_values
 from oasis.experiments.statistics.rejection import IDENTIFIED, Posterior, cross_validated, nearest, posterior
 from oasis.experiments.statistics.spread import Spread, spread
@@ -35,6 +35,7 @@ __all__ = [
     "equivalence_table",
     "intraclass_correlation",
     "jackknife",
+    "mean_t",
     "nearest",
     "paired_t",
     "paired_values",

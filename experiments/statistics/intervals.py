@@ -11,7 +11,7 @@ flipped signs (Fisher 1935) can give.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -22,7 +22,7 @@ from oasis.errors import InputError
 from oasis.experiments.statistics.pairs import F64, known_pairs
 from oasis.runs.comparison.estimates import paired
 
-__all__ = ["MIN_REPLICATES", "Interval", "bootstrap_t", "check_level", "paired_t"]
+__all__ = ["MIN_REPLICATES", "Interval", "bootstrap_t", "check_level", "mean_t", "paired_t"]
 
 MIN_REPLICATES = 5
 """Pairs below which no effect is given: with 4, even the test by signs cannot fall below p = 0.125."""
@@ -68,6 +68,14 @@ def paired_t(value: npt.ArrayLike, baseline: npt.ArrayLike, level: float = 0.95)
         return float(found.low[0]), float(found.high[0]), float(2 * stats.t.sf(ratio, len(difference) - 1))
 
     return _interval(value, baseline, level, bounds)
+
+
+def mean_t(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Return a mean over replicates with Student's t interval, which a mean of too few has not; NaN are left out."""
+    array = np.asarray(values, np.float64)
+    known = array[~np.isnan(array)]
+    at = paired_t(known, np.zeros(len(known)), level)
+    return replace(at, estimate=float(known.mean()) if len(known) else None)
 
 
 def bootstrap_t(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from oasis.errors import InputError
-from oasis.experiments.statistics import Interval, bootstrap_t, paired_t
+from oasis.experiments.statistics import Interval, bootstrap_t, mean_t, paired_t
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 
@@ -134,3 +134,15 @@ def test_a_mean_that_only_rounding_left_is_none():
     assert np.mean(np.subtract([2.3, 1.9, 2.1, 2.4, 1.8], [2.1] * 5)) != 0
     assert paired_t([2.3, 1.9, 2.1, 2.4, 1.8], [2.1] * 5).estimate == 0
     assert paired_t([2.3, 1.9, 2.1, 2.4, 1.8 + 1e-6], [2.1] * 5).estimate == pytest.approx(2e-7, rel=1e-6)
+
+
+def test_a_mean_has_the_interval_of_the_t_test_and_none_of_too_few():
+    values = np.array([1.0, 2.0, 4.0, 4.5, 7.0, np.nan])
+    at = mean_t(values, 0.9)
+    known = values[:5]
+    low, high = stats.t.interval(0.9, 4, known.mean(), stats.sem(known))
+    assert (at.n, at.estimate) == (5, pytest.approx(3.7))
+    assert (at.low, at.high) == (pytest.approx(low), pytest.approx(high))
+    few = mean_t([1.0, 3.0])
+    assert (few.n, few.estimate, few.low, few.high) == (2, 2.0, None, None)
+    assert mean_t([]).estimate is None
