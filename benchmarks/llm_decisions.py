@@ -101,7 +101,7 @@ async def steps_of(simulation: Simulation, given: argparse.Namespace) -> list[di
             step |= {name: 1e6 * result.metrics[name] / active for name in phases}
             if Keeping.bodies and found:
                 seconds = [await bare(transport, Keeping.bodies, given.concurrency) for _ in range(2)]
-                step["bare"] = 1e6 * min(seconds) / len(Keeping.bodies)
+                step["bare"] = 1e6 * sum(seconds) / 2 / len(Keeping.bodies)
             while not transport._sender.ready:
                 await asyncio.sleep(0.01)
             Keeping.bodies.clear()

@@ -21,7 +21,7 @@ SORT_KEYS = ("step", "agent_id", "turn", "purpose", "prompt_hash", "attempt")
 FINAL_ERROR = "refused:"
 """How the error of an attempt begins after which a question is given up at once."""
 
-_ROWS_AT_ONCE = 8_192
+_ROWS_AT_ONCE = 1_024
 
 Key = tuple[int, int, int, str, int]
 
