@@ -81,6 +81,12 @@ def cpu_s(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def parameter(text: str) -> tuple[str, Any]:
+    """Return key and value of ``KEY=VALUE``, a number where it is one."""
+    key, _, value = text.partition("=")
+    return key, json.loads(value) if value.isdigit() else value
+
+
 async def steps_of(simulation: Simulation, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Return what each step but the first took, in microseconds per decision."""
     assert simulation._inference is not None
@@ -101,7 +107,7 @@ async def steps_of(simulation: Simulation, given: argparse.Namespace) -> list[di
             step |= {name: 1e6 * result.metrics[name] / active for name in phases}
             if Keeping.bodies and found:
                 seconds = [await bare(transport, Keeping.bodies, given.concurrency) for _ in range(2)]
-                step["bare"] = 1e6 * sum(seconds) / 2 / len(Keeping.bodies)
+                step["bare"] = 1e6 * sum(seconds) / 2 / active
             while not transport._sender.ready:
                 await asyncio.sleep(0.01)
             Keeping.bodies.clear()
@@ -123,7 +129,7 @@ def measure(platform: str, given: argparse.Namespace, folder: Path) -> dict[str,
                 "platform": {"kind": platform},
                 "recsys": {"kind": {"x": "interest", "reddit": "hot"}[platform]},
                 "population": {"agents": given.agents, "mean_active": 0.999},
-                "policies": [{"kind": "llm", "parameters": dict(p.split("=") for p in given.parameter)}],
+                "policies": [{"kind": "llm", "parameters": dict(map(parameter, given.parameter))}],
                 "llm": {"endpoints": [url], "model": "stub", "concurrency": given.concurrency},
                 "output": {"report": False},
             }
