@@ -90,13 +90,16 @@ class Asker:
         if endpoint is None:
             return False
         start = getattr(endpoint.transport, "start", None)  # as `CallsBack` has it; asking for that takes longer
-        if start is not None and self._passes_meter():
-            number = start(self._prompt(question, endpoint), self._config.timeout_s, question, self._take)
-            if number is not None:
-                question.flight = endpoint, number, self._depart(endpoint)
-                return True
-        self.pool.release(endpoint)
-        return False
+        number = None
+        try:
+            if start is not None and self._passes_meter():
+                number = start(self._prompt(question, endpoint), self._config.timeout_s, question, self._take)
+                if number is not None:
+                    question.flight = endpoint, number, self._depart(endpoint)
+        finally:
+            if number is None:
+                self.pool.release(endpoint)
+        return number is not None
 
     def recall(self, question: Question) -> None:
         """Wait no longer for a question that was sent."""
@@ -104,8 +107,8 @@ class Asker:
             return
         endpoint, number, sent = question.flight
         question.flight = None
-        cast(CallsBack, endpoint.transport).give_up(number)
         self._leave(endpoint)
+        cast(CallsBack, endpoint.transport).give_up(number)
         self._give_up(question, endpoint, sent)
 
     def out_of_reach(self, question: Question) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -147,9 +148,11 @@ class Client:
                 self._in_work += 1
                 try:
                     self._begin(batch, position)
-                except Exception as error:
+                except BaseException as error:
                     self._in_work -= 1
                     batch.fail(error)
+                    if not isinstance(error, Exception):
+                        raise
         finally:
             self._beginning = False
         waiter = self._fewer_unsent
@@ -179,7 +182,7 @@ class Client:
         if failure is not None:
             self._once.failed(question, failure)
             batch.fail(failure)
-        elif not question.settled or self._asker.out_of_reach(question):
+        elif question.endpoint is None or not question.settled or self._asker.out_of_reach(question):
             self._walk(question)
             return
         else:
@@ -204,6 +207,7 @@ class Client:
 
         def ended(task: asyncio.Task[None]) -> None:
             batch.tasks.discard(task)
+            self._once.failed(question, asyncio.CancelledError())  # if it was cancelled before it began
             self._in_work -= 1
             self._begin_what_fits()
 
@@ -215,7 +219,8 @@ class Client:
         """Give up what is left of a batch."""
         self._forget_unsent(batch)
         for question in batch.flights.values():
-            self._asker.recall(question)
+            with suppress(Exception):  # of a journal that fails, which is what ended the batch
+                self._asker.recall(question)
             self._once.failed(question, asyncio.CancelledError())
             self._in_work -= 1
         batch.flights.clear()

@@ -174,7 +174,7 @@ class EndpointPool:
 
     def acquire_now(self, key: int | None = None) -> Endpoint | None:
         """Take a free endpoint as `acquire` does, where there is one and nobody waits for it; None otherwise."""
-        if self._waiting:
+        if self._waiting or self.all_dead:
             return None
         if len(self.endpoints) > 1:
             return self._take(None, key)
@@ -315,10 +315,11 @@ class EndpointPool:
         alive = [e for e in self.endpoints if not e.dead]
         room = sum(1 if e.opened else max(int(e.limit) - e.in_flight, 0) for e in alive)
         room = min(room, self._concurrency - sum(e.in_flight for e in self.endpoints)) if alive else len(self._waiting)
+        for future in [f for f in self._waiting if f.done()]:  # cancelled: it must not be woken in another's place
+            del self._waiting[future]
         for future in list(islice(self._waiting, max(room, 1))):
             del self._waiting[future]
-            if not future.done():
-                future.set_result(None)
+            future.set_result(None)
 
 
 def _idlest(endpoints: Sequence[Endpoint]) -> Endpoint:

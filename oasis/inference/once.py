@@ -37,7 +37,9 @@ class Once:
 
     def known(self, question: Question) -> bool:
         """Return whether `share` has the answer, now or when it has come."""
-        return self._asked_by(question) is not None or question.hashed in self._of_nobody
+        return self._asked_by(question) is not None or (
+            question.request.agent_id < 0 and question.hashed in self._of_nobody
+        )
 
     async def share(self, question: Question) -> Completion:
         """Return what somebody else is answered; it is written down for this one too."""
