@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +10,13 @@ from typing import Any
 
 from oasis.inference.client import Client
 from oasis.inference.mock import MockTransport
-from oasis.inference.transport import Prompt
+from oasis.inference.transport import Prompt, TransportError
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.records import LLM_CALLS
 from oasis.testing.answers import answer_from_schema, logprob_of
 
-__all__ = ["InferenceClientTests", "request", "schema_client"]
+__all__ = ["CallingBack", "InferenceClientTests", "request", "schema_client"]
 
 Answerer = Callable[[Prompt], "str | float"]
 
@@ -53,6 +54,51 @@ def request(agent_id: int = 0, *, step: int = 1, turn: int = 0, purpose: str = "
     }
     messages = (("system", "Answer with your number as JSON."), ("user", f"You are agent {agent_id} in turn {turn}."))
     return InferenceRequest(step, agent_id, turn, purpose, messages, check, schema)
+
+
+class CallingBack(MockTransport):
+    """A `MockTransport` that can be asked without a task, as `HttpTransport` can; replies of a moment land together.
+
+    Attributes
+    ----------
+    started : int
+        How often it was asked so.
+    """
+
+    def __init__(self, handler: Any, name: str = "mock") -> None:
+        super().__init__(handler, name)
+        self.flights: dict[int, asyncio.Task[None]] = {}
+        self.started = 0
+        self._landing: dict[Any, list[Any]] = {}
+
+    def start(self, prompt: Prompt, timeout_s: float, token: Any, landed: Any) -> int:
+        """Ask the handler."""
+
+        async def fly(number: int) -> None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    found: Any = await self.send(prompt, timeout_s)
+            except TimeoutError:
+                found = TransportError("timeout", f"no answer within {timeout_s:g} s")
+            except Exception as error:
+                found = error
+            del self.flights[number]
+            if not self._landing:
+                asyncio.get_running_loop().call_soon(self._land)
+            self._landing.setdefault(landed, []).append((token, found))
+
+        self.started += 1
+        self.flights[self.started] = asyncio.create_task(fly(self.started))
+        return self.started
+
+    def give_up(self, number: int) -> None:
+        """Wait no longer for what was started."""
+        self.flights.pop(number).cancel()
+
+    def _land(self) -> None:
+        landing, self._landing = self._landing, {}
+        for landed, arrivals in landing.items():
+            landed(arrivals)
 
 
 class InferenceClientTests:
