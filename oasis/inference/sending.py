@@ -44,7 +44,7 @@ class _Sending:
         for item in items:
             if isinstance(item, int):
                 self._unsent.pop(item, None)
-                if (task := self._tasks.get(item)) is not None:
+                if (task := self._tasks.pop(item, None)) is not None:
                     task.cancel()
             elif isinstance(item, list):
                 self._transports = [HttpTransport(url, "", key) for url, key in item]
@@ -71,7 +71,7 @@ class _Sending:
         except TransportError as error:
             self._batches.put((number, error.kind, error.reason, error.retry_after_s))
         finally:
-            del self._tasks[number]
+            self._tasks.pop(number, None)
 
 
 async def _main(there: socket.socket) -> None:
