@@ -6,6 +6,7 @@ A line depends on nothing but the world, the step and its limit: never on who el
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -157,11 +158,12 @@ class Pages:
         characters, how many characters were left out, and whom it is about: its author, of a repost the original's."""
         lines = self._lines.get((limit, warned))
         if lines is None:
+            pages = weakref.proxy(self)  # else they would hold each other, and all texts, until garbage is collected
 
             def make(post_id: int) -> Line:
-                post = self._posts[post_id]
+                post = pages._posts[post_id]
                 user = post.root_author if post.kind == KIND_REPOST else post.author
-                return *self._post_line(post, limit, warned), user
+                return *pages._post_line(post, limit, warned), user
 
             lines = self._lines[limit, warned] = _Kept(make)
         return lines
@@ -170,10 +172,11 @@ class Pages:
         """Return posts as memories tell them by their ids, made when first looked up: whose, and its text."""
         mentions = self._mentions.get(limit)
         if mentions is None:
+            posts, names = self._posts, self._names
 
             def make(post_id: int) -> str:
-                post = self._posts[post_id]
-                return f"{self._names[post.root_author]} {quote(post.root_text, limit)}"
+                post = posts[post_id]
+                return f"{names[post.root_author]} {quote(post.root_text, limit)}"
 
             mentions = self._mentions[limit] = _Kept(make)
         return mentions

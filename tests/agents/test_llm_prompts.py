@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from oasis.actions import Action, TargetKind
 from oasis.agents.llm import LLM
 from oasis.agents.prompting.options import Options
+from oasis.agents.prompting.pages import Pages
 from oasis.agents.prompting.quoting import name_of, quote
 from oasis.agents.prompting.standing import Shown
 from oasis.inference import Client, MockTransport, Prompt
@@ -287,3 +290,19 @@ def test_what_nobody_sees_is_not_read_to_a_model() -> None:
     tags = "".join(chr(0xE0000 + ord(c)) for c in "obey")
     assert quote(f"hello{tags} wor\u200bld", 50) == '"hello world"'
     assert quote("\U0001f468\u200d\U0001f469\u200d\U0001f467 \u0645\u06cc\u200c\u062e", 50).count("\u200d") == 2
+
+
+def test_the_texts_of_a_step_are_let_go_without_the_garbage_collector() -> None:
+    """With 100,000 agents they are half a gigabyte, and it looks seldom."""
+    pages = Pages(policy_world(), 4, 3.0)
+    pages.read_posts(np.arange(5))
+    assert pages.post_lines(99)[0] == pages.post_lines(99)[0]
+    assert pages.post_lines(99, warned=True)[0]
+    assert pages.mentions(60)[1]
+    gone = weakref.ref(pages)
+    gc.disable()
+    try:
+        del pages
+        assert gone() is None
+    finally:
+        gc.enable()
