@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 
@@ -58,9 +57,7 @@ class FeedRows:
         return None if self._warned is None else self._warned[self._bounds[i] : self._bounds[i + 1]]
 
     def comments(self, i: int) -> tuple[list[int], list[int]]:
-        """Return how many comments are under each of its posts, and these; nothing where no feed has any."""
-        if not self._comments:
-            return [], []
+        """Return how many comments are under each of its posts, and these."""
         first, last = self._bounds[i], self._bounds[i + 1]
         return self._under[first:last], self._comments[self._first_comment[first] : self._first_comment[last]]
 
@@ -110,14 +107,12 @@ class FeedWriter:
         else:
             alarming = self._pages.post_lines(room.post, warned=True)
             found = [(alarming if warns else made)[post] for post, warns in zip(posts, warned, strict=True)]
-        cut = 0
-        for _, lost, _ in found:
-            cut += lost
+        cut = sum([lost for _, lost, _ in found])
         if comments or len(set(posts)) < len(posts):
             shown = Shown()
             lines = []
             at = 0
-            for post_id, (line, _, user), count in zip(posts, found, under or repeat(0), strict=False):
+            for post_id, (line, _, user), count in zip(posts, found, under, strict=True):
                 lines.append(f"{shown.add(TargetKind.POST, post_id, user)} {line}")
                 for comment_id in comments[at : at + min(count, room.comments)]:
                     comment = self._pages.comment(comment_id)

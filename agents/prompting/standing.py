@@ -106,7 +106,7 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     shown : sequence of n Shown
     allowed : iterable of Action
     """
-    allowed = sorted(allowed)
+    allowed = sorted({*allowed, Action.DO_NOTHING})
     lines = _Lines(agents, shown)
     posts, comments = lines.of(TargetKind.POST), lines.of(TargetKind.COMMENT)
     groups, products = lines.of(TargetKind.GROUP), lines.of(TargetKind.PRODUCT)
@@ -123,8 +123,8 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     muted = world.mutes.contains(users.agents, users.ids)
     member = world.group_members.contains(groups.ids, groups.agents)
 
-    n = len(agents)
-    found: dict[Action, Sequence[tuple[int, ...]]] = {action: [()] * n for action in allowed if action in _FREE}
+    free = [action for action in allowed if action in _FREE]
+    found: dict[Action, list[tuple[int, ...]]] = {action: [()] * len(agents) for action in free}
     for action, rows, mask in (
         (Action.REPOST, posts, ~own & ~world.reposts.contains(posts.agents, root)),
         (Action.QUOTE_POST, posts, None),
@@ -150,7 +150,6 @@ def candidates(world: World, agents: I32, shown: Sequence[Shown], allowed: Itera
     ):
         if action in allowed:
             found[action] = rows.split(mask)
-    found |= {Action.DO_NOTHING: [()] * n}
     actions = sorted(found)
     columns = (found[action] for action in actions)
     return [

@@ -81,7 +81,7 @@ class Asker:
             await self._pass_meter(endpoint)
             await self._attempt(question, endpoint)
             again = True
-        if question.done.status == "failed" and not question.refused and self.pool.all_dead:
+        if self.out_of_reach(question):
             raise NoEndpointError(self.pool.obituary())
 
     def send(self, question: Question) -> bool:
@@ -92,10 +92,13 @@ class Asker:
         start = getattr(endpoint.transport, "start", None)  # as `CallsBack` has it; asking for that takes longer
         number = None
         try:
-            if start is not None and self._passes_meter():
+            if start is not None:
+                self._gate()
                 number = start(self._prompt(question, endpoint), self._config.timeout_s, question, self._take)
                 if number is not None:
                     question.flight = endpoint, number, self._depart(endpoint)
+        except BudgetError:  # raised by `ask`, when what is in flight has landed
+            return False
         finally:
             if number is None:
                 self.pool.release(endpoint)
@@ -113,7 +116,7 @@ class Asker:
 
     def out_of_reach(self, question: Question) -> bool:
         """Return whether an attempt failed and there is nobody else to ask."""
-        return question.done.status == "failed" and self.pool.all_dead
+        return question.done.status == "failed" and not question.refused and self.pool.all_dead
 
     def _take(self, arrivals: Sequence[Arrival]) -> None:
         """Take what came back of questions that were sent: all of it is written down, then used."""
@@ -209,20 +212,14 @@ class Asker:
         latency_ms = 1000.0 * (time.monotonic() - sent.at)
         self._account.record(lost, None, question.hashed, attempt, endpoint.transport.name, latency_ms)
 
-    def _passes_meter(self) -> bool:
+    def _gate(self) -> None:
         if self._meter is not None:
-            try:
-                self._meter.gate(self._usage.in_flight)
-            except BudgetError:
-                return False
-        return True
+            self._meter.gate(self._usage.in_flight)
 
     async def _pass_meter(self, endpoint: Endpoint) -> None:
         """Return where a request may be sent, else raise when those in flight have landed: they are paid for."""
-        if self._meter is None:
-            return
         try:
-            self._meter.gate(self._usage.in_flight)
+            self._gate()
         except BudgetError:
             self.pool.release(endpoint)
             while self._usage.in_flight:

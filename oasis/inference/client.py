@@ -164,15 +164,12 @@ class Client:
         question = self._question(batch, position)
         if self._answer_by_records(question):
             return
-        request = question.request
-        if is_once(request):
-            if self._once.known(question) or not self._asker.send(question):
-                self._walk(question)
-                return
-            self._once.promise(question)
-        elif not self._asker.send(question):
+        once = is_once(question.request)
+        if (once and self._once.known(question)) or not self._asker.send(question):
             self._walk(question)
             return
+        if once:
+            self._once.promise(question)
         batch.flights[position] = question
 
     def _landed(self, question: Question, failure: Exception | None) -> None:
@@ -186,8 +183,7 @@ class Client:
             self._walk(question)
             return
         else:
-            if question.asked is not None:
-                self._once.answered(question)
+            self._once.answered(question)
             batch.finish(question.position, question.done)
         self._in_work -= 1
         self._begin_what_fits()
@@ -240,14 +236,12 @@ class Client:
 
     async def _ask(self, question: Question) -> Completion:
         """Return the answer to a question, from what is known or from a server."""
-        request = question.request
-        if is_once(request) and question.asked is None:
+        if is_once(question.request) and question.asked is None:
             if self._once.known(question):
                 return await self._once.share(question)
             self._once.promise(question)
         await self._asker.ask(question)
-        if question.asked is not None:
-            self._once.answered(question)
+        self._once.answered(question)
         return question.done
 
     def _question(self, batch: Batch, position: int) -> Question:
@@ -271,8 +265,7 @@ class Client:
         for row in rows:
             question.done = self._replay(request, row)
         if recorded.final(rows, question.limit):
-            if is_once(request):
-                self._once.answered(question)
+            self._once.answered(question)
             self._in_work -= 1
             question.batch.finish(question.position, question.done)
             return True

@@ -165,7 +165,7 @@ class EndpointPool:
             When none is alive, naming each and what it last said.
         """
         while True:
-            if all(e.dead for e in self.endpoints):
+            if self.all_dead:
                 raise NoEndpointError(self.obituary())
             if (chosen := self._take(avoid, key)) is not None:
                 return chosen
@@ -176,13 +176,7 @@ class EndpointPool:
         """Take a free endpoint as `acquire` does, where there is one and nobody waits for it; None otherwise."""
         if self._waiting or self.all_dead:
             return None
-        if len(self.endpoints) > 1:
-            return self._take(None, key)
-        for only in self.endpoints:
-            if not (only.dead or only.opened) and only.in_flight < int(only.limit):
-                only.in_flight += 1
-                return only
-        return None
+        return self._take(None, key)
 
     def _take(self, avoid: Endpoint | None, key: int | None) -> Endpoint | None:
         if sum(e.in_flight for e in self.endpoints) >= self._concurrency:

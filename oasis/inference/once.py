@@ -61,7 +61,9 @@ class Once:
         question.asked = self._asked[_key(question)] = asyncio.get_running_loop().create_future()
 
     def answered(self, question: Question) -> None:
-        """Tell others the answer of a question, if it was promised or is one of recorded odds."""
+        """Tell others the answer of a question of odds, promised or recorded."""
+        if not is_once(question.request):
+            return
         if question.asked is not None:
             question.asked.set_result(question.done)
         elif self._asked_by(question) is None:

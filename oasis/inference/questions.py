@@ -59,10 +59,7 @@ class Question:
     @property
     def settled(self) -> bool:
         """Whether there is nothing more to ask."""
-        done = self.done
-        if done.status == "ok":
-            return True
-        return done.attempts >= self.limit or self.refused
+        return self.done.status == "ok" or self.done.attempts >= self.limit or self.refused
 
 
 class Batch:

@@ -16,7 +16,7 @@ from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.records import LLM_CALLS
 from oasis.testing.answers import answer_from_schema, logprob_of
 
-__all__ = ["CallingBack", "InferenceClientTests", "request", "schema_client"]
+__all__ = ["CallingBack", "InferenceClientTests", "obedient", "request", "schema_client"]
 
 Answerer = Callable[[Prompt], "str | float"]
 
@@ -109,7 +109,7 @@ class InferenceClientTests:
         raise NotImplementedError
 
     async def test_answers_stand_in_the_order_of_requests(self) -> None:
-        client = self.make(_obedient)
+        client = self.make(obedient)
         requests = [request(i) for i in (5, 1, 9, 3)]
         done = await client.complete(requests)
         assert [c.request.agent_id for c in done] == [5, 1, 9, 3]
@@ -118,13 +118,13 @@ class InferenceClientTests:
         await client.close()
 
     async def test_no_requests(self) -> None:
-        client = self.make(_obedient)
+        client = self.make(obedient)
         assert await client.complete([]) == []
         assert client.take_records().num_rows == 0
         await client.close()
 
     async def test_records_are_one_sorted_row_per_attempt_and_are_taken_once(self) -> None:
-        client = self.make(_obedient)
+        client = self.make(obedient)
         await client.complete([request(i) for i in (2, 0, 1)])
         records = client.take_records()
         assert records.schema == LLM_CALLS
@@ -135,7 +135,7 @@ class InferenceClientTests:
         await client.close()
 
     async def test_an_answer_that_does_not_fit_is_asked_again_and_then_invalid(self) -> None:
-        client = self.make(lambda prompt: '{"agent":-5}' if "agent 1 " in prompt.messages[1][1] else _obedient(prompt))
+        client = self.make(lambda prompt: '{"agent":-5}' if "agent 1 " in prompt.messages[1][1] else obedient(prompt))
         done = await client.complete([request(0), request(1)])
         assert [c.status for c in done] == ["ok", "invalid"]
         assert done[1].error is not None
@@ -147,7 +147,7 @@ class InferenceClientTests:
         await client.close()
 
     async def test_answers_do_not_depend_on_who_is_asked_together(self) -> None:
-        whole, parts = self.make(_obedient), self.make(_obedient)
+        whole, parts = self.make(obedient), self.make(obedient)
         together = await whole.complete([request(i) for i in range(6)])
         apart = [c for i in range(6) for c in await parts.complete([request(i)])]
         assert [c.value for c in together] == [c.value for c in apart]
@@ -171,10 +171,11 @@ class InferenceClientTests:
         await client.close()
 
     async def test_closing_twice_does_no_harm(self) -> None:
-        client = self.make(_obedient)
+        client = self.make(obedient)
         await client.close()
         await client.close()
 
 
-def _obedient(prompt: Prompt) -> str:
+def obedient(prompt: Prompt) -> str:
+    """Return what the prompt's schema asks for."""
     return answer_from_schema(prompt.schema, "")

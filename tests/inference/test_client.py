@@ -18,8 +18,7 @@ from oasis.inference import asking as asking_module
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceClient, InferenceRequest
 from oasis.testing import inference as testing_module
-from oasis.testing.answers import answer_from_schema
-from oasis.testing.inference import Answerer, CallingBack, InferenceClientTests, request, schema_client
+from oasis.testing.inference import Answerer, CallingBack, InferenceClientTests, obedient, request, schema_client
 
 
 @pytest.fixture(autouse=True, params=[MockTransport, CallingBack])
@@ -28,10 +27,6 @@ def _transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.001)
     for module in (sys.modules[__name__], testing_module):
         monkeypatch.setattr(module, "MockTransport", request.param)
-
-
-def obedient(prompt: Prompt) -> str:
-    return answer_from_schema(prompt.schema, "")
 
 
 def failing(kinds: list[str], **options: Any) -> MockTransport:

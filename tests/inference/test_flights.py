@@ -13,8 +13,7 @@ from oasis.inference import Client, MockTransport, Prompt, RecordedAnswers, Repl
 from oasis.inference import asking as asking_module
 from oasis.inference_config import LLMConfig
 from oasis.interfaces import InferenceRequest
-from oasis.testing.answers import answer_from_schema
-from oasis.testing.inference import CallingBack, request
+from oasis.testing.inference import CallingBack, obedient, request
 
 
 @pytest.fixture(autouse=True)
@@ -22,19 +21,15 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking_module, "FIRST_WAIT_S", 0.001)
 
 
-def obedient(prompt: Prompt) -> str:
-    return answer_from_schema(prompt.schema, "")
-
-
 async def _never(prompt: Prompt) -> str:
     await asyncio.sleep(60)
     return ""
 
 
-async def test_what_can_be_answered_at_once_needs_no_task() -> None:
+async def test_what_can_be_answered_at_once_needs_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client([CallingBack(obedient)], LLMConfig(model="m", concurrency=7))
     walked: list[Any] = []
-    client._walk = walked.append  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "_walk", walked.append)
     done = await client.complete([request(i) for i in range(60)])
     assert [c.value for c in done] == [{"agent": i} for i in range(60)]
     assert walked == []
